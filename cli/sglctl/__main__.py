@@ -1,0 +1,3 @@
+from sglctl.main import main
+
+main()
