@@ -1,0 +1,1 @@
+"""AWS on one machine: moto, and our extensions where moto is silent; one concern a file."""

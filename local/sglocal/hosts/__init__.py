@@ -1,0 +1,1 @@
+"""Hosts: what an EC2 instance is on this machine. One interface, two drivers."""
