@@ -1,1 +1,1 @@
-"""sglrouter."""
+"""The request router: chooses a worker for each request and proxies it byte for byte."""
