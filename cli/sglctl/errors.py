@@ -2,7 +2,7 @@
 
     SglctlError              1  anything else that went wrong
     ├── ConfigError          3  config/ is wrong: file, line, key, what to write instead
-    ├── PreconditionError    4  the machine or the account is not fit: tool, credentials, account guard
+    ├── PreconditionError    4  the machine or the account is not fit (tool, key, guard)
     ├── TerraformError       5  Terraform failed
     │   └── StateLockedError 6  somebody else holds the state lock
     ├── AnsibleError         7  a host failed or was unreachable

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from sglctl.context import cache_home
 from sglctl.errors import SglctlError
 from sglctl.options import add_common_options
 
@@ -54,13 +55,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if close:
-                error.message += f" Did you mean '{close[0]}'?"
-            raise
+            meant = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"No such command '{args[0]}'.{meant}", ctx=ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(
@@ -70,7 +69,7 @@ class LazyGroup(click.Group):
 )
 @add_common_options
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
+def cli(ctx: click.Context, /, **options: Any) -> None:
     """Run SGLang on plain AWS EC2, or rehearse it on this machine."""
     ctx.obj = options
 
@@ -78,6 +77,8 @@ def cli(ctx: click.Context, **options: Any) -> None:
 def main() -> None:
     """Run, and map every error to one message and one exit code (see sglctl.errors)."""
     verbose = "--verbose" in sys.argv or "-v" in sys.argv
+    # What `doctor --install` downloaded lies here; a tool of the system's own comes first.
+    os.environ["PATH"] = os.environ.get("PATH", "") + f":{cache_home() / 'bin'}"
     try:
         code = cli.main(prog_name="sglctl", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -95,8 +96,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:  # a bug of ours: one line, the traceback on request
-        _report(f"unexpected {type(error).__name__}: {error}",
-                "this is a bug in sglctl; run again with --verbose and report it", verbose)
+        _report(
+            f"unexpected {type(error).__name__}: {error}",
+            "this is a bug in sglctl; run again with --verbose and report it",
+            verbose,
+        )
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -1,0 +1,1 @@
+"""What this machine must have, what it has, and how it gets the rest."""
