@@ -1,0 +1,8 @@
+locals {
+  name = "sgl-${var.environment}-router"
+
+  lasting_tags = merge(var.tags, {
+    "sglctl:environment" = var.environment
+    "sglctl:role"        = "router"
+  })
+}
