@@ -36,7 +36,7 @@ say "Setting up Python packages in $venv (once; about a minute) ..."
   fi
 }
 rm -f "$stamp"
-[ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
+"$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
 # uv (itself pinned and hashed in the same file) installs the rest ten times faster than pip.
 if ! "$venv/bin/uv" --version >/dev/null 2>&1; then
   awk '/^uv==/{p=1} p{print} p&&!/\\$/{exit}' requirements/dev.txt >"$venv/uv.txt"
