@@ -1,0 +1,306 @@
+"""A client's connection: reads requests, answers them one after the other, in order.
+
+A request's body is gathered whole (bounded) before a worker is chosen: the model name lies in it,
+and a worker that fails before its first byte can then be replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httptools
+
+from sglrouter import replies
+from sglrouter.head import BadHeadError, Head, read_head
+from sglrouter.replies import Failure
+from sglrouter.routes import UNKNOWN, Route, find_route, origin_path
+
+if TYPE_CHECKING:
+    from sglrouter.core import Router
+    from sglrouter.exchange import Exchange
+
+# Requests sent ahead (pipelining) that are held before reading stops.
+MAX_AHEAD, MAX_AHEAD_BYTES = 32, 1024 * 1024
+# After a refusal the connection stays open this long for the client to read it.
+LINGER_S = 2.0
+# A request that has begun may pause this long between two pieces.
+REQUEST_S = 60.0
+_TOO_LARGE = "The body has more than {limit} bytes."
+
+
+@dataclass(slots=True)
+class Request:
+    """A request read to its end, or the reason why it is refused (`failure`)."""
+
+    id: bytes
+    head: Head | None
+    route: Route
+    body: bytes
+    http10: bool
+    close: bool
+    key_name: str
+    failure: Failure | None
+
+    @property
+    def method(self) -> bytes:
+        return self.head.method if self.head is not None else b""
+
+
+class ClientConnection(asyncio.Protocol):
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.exchange: Exchange | None = None
+        self.peer = ""
+        self.active_at = router.now
+        self.partial = False  # a request has begun and is not whole
+        self.write_paused = False
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._ahead: deque[Request] = deque()
+        self._ahead_bytes = 0
+        self._read_paused = False
+        self._closing = False  # nothing more is read
+        self._kicking = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head: Head | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = self._head_bytes = self._fed = 0
+        self._failure: Failure | None = None
+        self._route = UNKNOWN
+        self._key_name = ""
+        self._http10 = False
+        self.partial = False
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if peer else ""
+        self.router.clients.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.router.clients.discard(self)
+        self._closing = True
+        self._parser = None  # it refers back to this object
+        self._ahead.clear()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self.active_at = self.router.now
+        self._fed += len(data)
+        try:
+            self._feed(data)
+        except (httptools.HttpParserError, BadHeadError):
+            self._give_up(self._failure or Failure(400, "bad_request", "This is not HTTP/1.1."))
+            return
+        if self.partial:
+            self._check_overhead()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.exchange is not None:
+            self.exchange.pause()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.active_at = self.router.now
+        if self.exchange is not None:
+            self.exchange.resume()
+
+    # llhttp's side
+
+    def on_message_begin(self) -> None:
+        fed = self._fed
+        self._reset()
+        self._fed = fed
+        self.partial = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self.router.document.limits.max_header_bytes:
+            self._refuse_head(Failure(400, "headers_too_large", "The headers are too large."))
+        if self._head is None:  # trailers come later and are dropped
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._refuse_head(Failure(400, "bad_request", f"HTTP/{version} is not served here."))
+        self._http10 = version == "1.0"
+        try:
+            head = read_head(parser.get_method(), self._url, self._headers, self._http10)
+        except BadHeadError as error:
+            self._refuse_head(error.failure)
+            return
+        self._head = head
+        self._fed = 0
+        limit = self.router.document.limits.max_body_bytes
+        if head.content_length is not None and head.content_length > limit:
+            self._refuse_head(self._too_large())
+        self._route = find_route(origin_path(head.target))
+        self._failure, self._key_name = self.router.screen(head, self._route)
+        if head.expects_continue:
+            if self._failure is not None:
+                self._refuse_head(self._failure)
+            if self.exchange is None and not self._ahead:
+                self.transport.write(replies.CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self.router.document.limits.max_body_bytes:
+            self._refuse_head(self._too_large())
+        if self._failure is None:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        close = self._http10 or not self._parser.should_keep_alive()
+        self._queue(self._request(body, self._failure, close=close))
+        self._closing = self._closing or close
+        self._reset()
+
+    # internals
+
+    def _feed(self, data: bytes) -> None:
+        """An Upgrade that we ignore makes httptools stop after the message: go on behind it."""
+        rest = data
+        while rest and not self._closing:
+            assert self._parser is not None
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                offset = upgrade.args[0]
+                if offset <= 0:
+                    raise BadHeadError("the connection cannot be upgraded") from upgrade
+                rest = rest[offset:]
+                continue
+            return
+
+    def _check_overhead(self) -> None:
+        """Bound what is not body: endless headers, trailers and chunk extensions."""
+        limit = self.router.document.limits.max_header_bytes
+        if self._fed > limit + 16 * self._body_bytes + (0 if self._head is None else 16):
+            failure = Failure(400, "headers_too_large", "The headers are too large.")
+            self._give_up(failure)
+
+    def _too_large(self) -> Failure:
+        limit = self.router.document.limits.max_body_bytes
+        return Failure(413, "request_too_large", _TOO_LARGE.format(limit=limit))
+
+    def _refuse_head(self, failure: Failure) -> None:
+        """Called inside the parser: remember why, and make it stop."""
+        self._failure = failure
+        raise BadHeadError(failure.message)
+
+    def _give_up(self, failure: Failure) -> None:
+        """Refuse, after the answers to the requests before, and read no more."""
+        if self._closing:
+            return
+        self._queue(self._request(b"", failure, close=True))
+        self._closing = True
+
+    def _request(self, body: bytes, failure: Failure | None, *, close: bool) -> Request:
+        head = self._head
+        request_id = head.request_id if head is not None else b""
+        return Request(
+            id=request_id or self.router.new_request_id(),
+            head=head,
+            route=self._route,
+            body=body,
+            http10=self._http10,
+            close=close,
+            key_name=self._key_name,
+            failure=failure,
+        )
+
+    def _queue(self, request: Request) -> None:
+        self._ahead.append(request)
+        self._ahead_bytes += len(request.body)
+        self._kick()
+        ahead = len(self._ahead)
+        if ahead > MAX_AHEAD or (ahead and self._ahead_bytes > MAX_AHEAD_BYTES):
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def _kick(self) -> None:
+        """Start the next request, if none is being answered. Never recurses."""
+        if self._kicking:
+            return
+        self._kicking = True
+        while self._ahead and self.exchange is None and not self.transport.is_closing():
+            request = self._ahead.popleft()
+            self._ahead_bytes -= len(request.body)
+            self.router.serve(self, request)
+        self._kicking = False
+        if self._read_paused and not self._ahead:
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    def attach(self, exchange: Exchange) -> None:
+        """The request being answered from now on."""
+        self.exchange = exchange
+
+    def finished(self, *, close: bool, abort: bool = False) -> None:
+        """The current answer is written: go on with the next request, or close."""
+        self.exchange = None
+        self.active_at = self.router.now
+        if abort:
+            self.transport.abort()
+        elif not close:
+            self._kick()
+        elif self.partial or self._fed:
+            self._linger()
+        else:
+            self._closing = True
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close so that the client can still read what was written (a reset would discard it)."""
+        self._closing = True
+        self._ahead.clear()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self.router.loop.call_later(LINGER_S, self._reap)
+
+    def _reap(self) -> None:
+        if self.transport.get_write_buffer_size() == 0:
+            self.transport.abort()
+        else:
+            self.router.loop.call_later(LINGER_S, self._reap)
+
+    def tick(self, now: float, idle_s: float) -> None:
+        """Close when the client lets time pass: idle, in mid-request, or not reading."""
+        silent = now - self.active_at
+        if self.write_paused:
+            if silent > idle_s:
+                self.transport.abort()
+        elif self.exchange is None and not self._closing:
+            if self.partial and silent > REQUEST_S:
+                self._give_up(Failure(408, "request_timeout", "The request did not arrive whole."))
+            elif not self.partial and silent > idle_s:
+                self.transport.close()
+
+    def close_if_idle(self) -> None:
+        """The router stops: connections without a request are closed."""
+        if self.exchange is None and not self._ahead and not self.partial:
+            self._closing = True
+            self.transport.close()

@@ -1,0 +1,86 @@
+"""Lines of JSON on stdout: one per request, and the router's own events. Never a prompt.
+
+Writing happens in a thread: a pipe nobody reads must not stop the streams.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import orjson
+
+MAX_WAITING = 50_000
+
+
+class Log:
+    """`write` never blocks; past MAX_WAITING lines new ones are dropped and counted."""
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, event: str, fields: Mapping[str, Any]) -> None:
+        if self._queue.qsize() > MAX_WAITING:
+            self.dropped += 1
+            return
+        self._queue.put(
+            orjson.dumps(
+                {"ts": round(time.time(), 3), "event": event, **fields},
+                default=str,
+                option=orjson.OPT_APPEND_NEWLINE,
+            )
+        )
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Write what waits, for `timeout_s` at most."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _drain(self) -> None:
+        while True:
+            lines = [self._queue.get()]
+            time.sleep(0.02)  # gather lines: one system call for many requests
+            while lines[-1] is not None and len(lines) < 1000:
+                try:
+                    lines.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            self._write(b"".join(line for line in lines if line is not None))
+            if lines[-1] is None:
+                return
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except OSError:
+                self.dropped += 1
+                return
+
+
+class LogHandler(logging.Handler):
+    """Sends the standard library's logging (asyncio, botocore) to the same lines."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        self._log.write("log", fields)

@@ -1,0 +1,230 @@
+"""A connection to a worker: sends one request at a time, passes the answer on as it arrives.
+
+Per token there is one parser call (llhttp, for the framing only) and one write of the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import httptools
+
+from sglrouter.retry import Cause
+from sglrouter.workers import Worker
+
+if TYPE_CHECKING:
+    from sglrouter.exchange import Exchange
+
+MAX_RESPONSE_HEAD = 64 * 1024
+# uvicorn, which serves SGLang and vLLM, closes idle connections after 5 s; be first.
+IDLE_S = 4.0
+MAX_IDLE = 512
+# A worker whose host vanished sends nothing, not even a reset: give up after 25 s.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+
+
+class Upstream(asyncio.Protocol):
+    """States: idle (no exchange), head (buffering the response head), streaming."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.engine = worker.engine
+        self.exchange: Exchange | None = None
+        self._transport: asyncio.Transport | None = None
+        self.reused = False
+        self.idle_since = 0.0
+        self.keep = False
+        self._parser: httptools.HttpResponseParser | None = None
+        self._head = b""
+        self._streaming = False
+        self._complete = False
+        self._surplus = False
+        self._boundary = False
+        self._last = b""
+        self._bodies: list[bytes] | None = None
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        assert self._transport is not None
+        return self._transport
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:  # a worker that speaks unasked cannot be trusted with a request
+            self.discard()
+            return
+        if self._streaming:
+            self._stream(exchange, data)
+        else:
+            self._read_head(exchange, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        self._parser = None  # it refers back to this object
+        if exchange is None:
+            if self in self.worker.idle:
+                self.worker.idle.remove(self)
+        elif not self._streaming:
+            untouched = not self._head
+            exchange.attempt_failed(Cause.STALE if self.reused and untouched else Cause.RESET)
+        else:
+            exchange.upstream_ended(clean=exc is None)
+
+    # the exchange's side
+
+    def begin(self, exchange: Exchange, head: bytes, body: bytes, *, dechunk: bool) -> None:
+        """Send a request; `dechunk` unwraps a chunked answer for an HTTP/1.0 client."""
+        self.exchange = exchange
+        self._head = b""
+        self._streaming = self._complete = self._surplus = self._boundary = False
+        self._last = b""
+        if dechunk:
+            self._bodies = []
+            self._parser = httptools.HttpResponseParser(_Dechunker(self, self._bodies))
+        elif self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        if len(body) > 65536:
+            self.transport.writelines([head, body])
+        else:
+            self.transport.write(head + body)
+
+    def discard(self) -> None:
+        """Close at once; the exchange, if any, hears nothing more of it."""
+        self.exchange = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def at_event_end(self) -> bool:
+        """Whether what was passed on so far ends exactly after an SSE event in a whole chunk."""
+        last = self._last
+        return self._boundary and last.endswith((b"\n\n\r\n", b"\r\n\r\n\r\n"))
+
+    # llhttp's side
+
+    def on_message_begin(self) -> None:
+        self._surplus = self._complete
+
+    def on_chunk_header(self) -> None:
+        self._boundary = False
+
+    def on_chunk_complete(self) -> None:
+        self._boundary = True
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # internals
+
+    def _feed(self, data: bytes) -> bool:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return False
+        return not self._surplus
+
+    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+        self._head += data
+        while True:
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0 or end > MAX_RESPONSE_HEAD:
+                if len(self._head) > MAX_RESPONSE_HEAD:
+                    self._malformed(exchange)
+                return
+            raw, rest = self._head[:end], self._head[end + 4 :]
+            if not self._feed(self._head[: end + 4]):
+                self._malformed(exchange)
+                return
+            assert self._parser is not None
+            status = self._parser.get_status_code()
+            if status >= 200:
+                break
+            self._head, self._complete = rest, False  # an interim response is not for the client
+        self.keep = self._parser.should_keep_alive()
+        prefix = exchange.response_head(self, raw, status)
+        if prefix is None:  # another worker was asked instead
+            return
+        self._streaming = True
+        if exchange.head_only:
+            self._complete, self._parser, self.keep = True, None, self.keep and not rest
+            rest = b""
+        self._stream(exchange, rest, prefix)
+
+    def _malformed(self, exchange: Exchange) -> None:
+        self.discard()
+        exchange.attempt_failed(Cause.MALFORMED)
+
+    def _stream(self, exchange: Exchange, data: bytes, prefix: bytes = b"") -> None:
+        if data and not self._feed(data):
+            # Where the answer ends is unknown: what follows must not reach the client.
+            if prefix:
+                exchange.write(prefix)
+            self.discard()
+            exchange.upstream_ended(clean=False)
+            return
+        self._last = data
+        if self._bodies is not None:
+            data = b"".join(self._bodies)
+            self._bodies.clear()
+        exchange.write(prefix + data if prefix else data)
+        if self._complete:
+            self._release(exchange)
+
+    def _release(self, exchange: Exchange) -> None:
+        self.exchange = None
+        if self._bodies is not None:
+            self._bodies = self._parser = None
+        worker = self.worker
+        if (
+            self.keep
+            and not worker.removed
+            and self.engine == worker.engine
+            and len(worker.idle) < MAX_IDLE
+            and not self.transport.is_closing()
+        ):
+            self.reused = True
+            self.idle_since = exchange.router.now
+            self.transport.resume_reading()
+            worker.idle.append(self)
+        else:
+            self.transport.close()
+        exchange.completed()
+
+
+class _Dechunker:
+    """Parser callbacks that also collect the body, without its chunk framing."""
+
+    def __init__(self, owner: Upstream, bodies: list[bytes]) -> None:
+        self.on_message_begin = owner.on_message_begin
+        self.on_message_complete = owner.on_message_complete
+        self.on_body = bodies.append
+
+
+def take_idle(worker: Worker, now: float) -> Upstream | None:
+    """A kept-alive connection young enough to be trusted, newest first."""
+    while worker.idle:
+        connection = worker.idle.pop()
+        if now - connection.idle_since <= IDLE_S and connection.engine == worker.engine:
+            return connection
+        connection.transport.close()
+    return None
+
+
+def close_idle(worker: Worker, now: float | None = None) -> None:
+    """Close connections idle for too long, or all of them (`now` None)."""
+    stale = [c for c in worker.idle if now is None or now - c.idle_since > IDLE_S]
+    for connection in stale:
+        worker.idle.remove(connection)
+        connection.transport.close()

@@ -1,0 +1,62 @@
+"""What of a request decides where it goes: the JSON it carries and its model. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from sglrouter.replies import Failure
+
+# Python's parser accepts NaN, as engines do, but is slow: only for bodies up to this size.
+_SLOW_PARSE_BYTES = 4 * 1024 * 1024
+_OPAQUE = (b"multipart/", b"application/octet-stream", b"audio/", b"image/")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request as policies see it; `document` is the parsed body, None when it is not JSON."""
+
+    path: bytes
+    body: bytes
+    document: Mapping[str, Any] | None
+    model: str | None
+
+
+class BadBodyError(Exception):
+    """The body cannot be routed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    if len(body) <= _SLOW_PARSE_BYTES:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            reason = str(error)
+    raise BadBodyError(Failure(400, "invalid_json", f"The body is not valid JSON: {reason}"))
+
+
+def read_body(method: bytes, path: bytes, content_type: bytes, body: bytes) -> RequestView:
+    """The view of a request. Raises BadBodyError for what is neither JSON nor a known other."""
+    if method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE") and not body:
+        return RequestView(path, body, None, None)
+    if content_type.lower().startswith(_OPAQUE):
+        return RequestView(path, body, None, None)
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise BadBodyError(Failure(400, "invalid_json", "The body must be a JSON object."))
+    model = document.get("model")
+    if model is not None and not isinstance(model, str):
+        raise BadBodyError(Failure(400, "invalid_model", "`model` must be a string.", "model"))
+    return RequestView(path, body, document, model)
