@@ -86,7 +86,7 @@ class Router:
         """Answer a request, or begin to."""
         if request.failure is not None:
             self._refuse(client, request, request.failure)
-        elif request.route.kind is Kind.FORWARD:
+        elif request.route.kind is Kind.FORWARD or self._asks_worker(request.route):
             self._forward(client, request)
         elif request.method not in (b"GET", b"HEAD"):
             failure = Failure(405, "method_not_allowed", "This route answers GET and HEAD.")
@@ -94,10 +94,18 @@ class Router:
         else:
             self._answer(client, request, *self._local(request.route))
 
+    def _asks_worker(self, route: Route) -> bool:
+        """Whether a worker answers about models: it is the only fleet and takes any model."""
+        return (
+            route.kind in (Kind.MODELS, Kind.MODEL)
+            and self.workers.any_model is not None
+            and len(self.workers.fleets) == 1
+        )
+
     def resolve(self, view: RequestView) -> Fleet | Failure:
         """The fleet that serves a request's model."""
         if view.model is not None:
-            name = self.workers.models.get(view.model)
+            name = self.workers.models.get(view.model, self.workers.any_model)
             if name is None:
                 message = f"The model `{view.model[:200]}` does not exist."
                 return Failure(404, "model_not_found", message, "model")

@@ -37,8 +37,14 @@ class Listen(_Document):
     admin_port: Port = 8001
 
 
+ANY_MODEL = "*"
+
+
 class FleetRoute(_Document):
-    """One fleet: the model names it answers to, and how long a first byte may take."""
+    """One fleet: the model names it answers to, and how long a first byte may take.
+
+    The name `*` answers to every model no fleet names; `/v1/models` is then a worker's own list.
+    """
 
     models: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     first_byte_timeout_s: Seconds = 300.0

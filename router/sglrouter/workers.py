@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sglrouter.models import FleetRoute
+from sglrouter.models import ANY_MODEL, FleetRoute
 
 if TYPE_CHECKING:
     from sglrouter.upstream import Upstream
@@ -137,6 +137,7 @@ class WorkerSet:
     def __init__(self, fleets: Mapping[str, FleetRoute], stale_s: float = STALE_S) -> None:
         self.fleets = {name: Fleet(name, route) for name, route in fleets.items()}
         self.models = {model: name for name, route in fleets.items() for model in route.models}
+        self.any_model = self.models.pop(ANY_MODEL, None)
         self.workers: dict[str, Worker] = {}
         self.stale_s = stale_s
 

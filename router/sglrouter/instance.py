@@ -1,0 +1,109 @@
+"""What an instance knows of itself: metadata (version 2), then its environment's document.
+
+Metadata: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+(session token by PUT, then GET with the token). AWS_EC2_METADATA_SERVICE_ENDPOINT names another
+address, as in boto3. Blocking; used once, before the loop starts.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import yaml
+
+from sglrouter.aws import AwsError, call
+from sglrouter.errors import DocumentError, StartError
+from sglrouter.models import RouterDocument, parse_document
+
+ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+DEFAULT_ENDPOINT = "http://169.254.169.254"
+TIMEOUT_S = 2.0
+# At boot the network, the metadata service and the role's credentials may come a little later.
+BOOT_DEADLINE_S = 60.0
+TOKEN_TTL_S = 300
+
+
+def _request(endpoint: str, method: str, path: str, headers: Mapping[str, str]) -> str:
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not parts.hostname:
+        raise StartError(f"{ENDPOINT}={endpoint!r}: expected http://HOST[:PORT]")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, parts.path.rstrip("/") + path, headers=dict(headers))
+        answer = connection.getresponse()
+        body = answer.read(65536)
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise OSError(f"{method} {path} answered {answer.status}")
+    return body.decode()
+
+
+def read_metadata(endpoint: str) -> tuple[str, str]:
+    """(user data, region). Raises OSError or http.client.HTTPException."""
+    token = _request(
+        endpoint,
+        "PUT",
+        "/latest/api/token",
+        {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL_S)},
+    )
+    headers = {"X-aws-ec2-metadata-token": token}
+    user_data = _request(endpoint, "GET", "/latest/user-data", headers)
+    return user_data, _request(endpoint, "GET", "/latest/meta-data/placement/region", headers)
+
+
+def environment_of(user_data: str) -> str:
+    """The environment that user data names. Raises DocumentError."""
+    try:
+        data = yaml.safe_load(user_data)
+    except yaml.YAMLError as error:
+        raise DocumentError(f"user data: not YAML: {error}") from error
+    environment = data.get("environment") if isinstance(data, dict) else None
+    if not isinstance(environment, str):
+        raise DocumentError("user data: `environment` is missing")
+    return environment
+
+
+def _parameter(name: str) -> str:
+    def get(ssm: object) -> str:
+        value = ssm.get_parameter(Name=name)["Parameter"]["Value"]  # type: ignore[attr-defined]
+        return str(value)
+
+    return call("ssm", get)
+
+
+def document_from_instance(
+    clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> RouterDocument:
+    """The document of the instance's environment, asked for until BOOT_DEADLINE_S has passed.
+
+    Raises StartError (unreachable) or DocumentError (wrong).
+    """
+    endpoint = os.environ.get(ENDPOINT) or DEFAULT_ENDPOINT
+    deadline = clock() + BOOT_DEADLINE_S
+    delay = 0.5
+    while True:
+        try:
+            user_data, region = read_metadata(endpoint)
+            environment = environment_of(user_data)
+            os.environ.setdefault("AWS_REGION", region)
+            os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
+            name = f"/sglctl/{environment}/router"
+            return _of_environment(parse_document(_parameter(name), name), environment)
+        except (OSError, http.client.HTTPException, AwsError) as error:
+            if clock() + delay > deadline:
+                raise StartError(f"the instance's document cannot be read: {error}") from error
+        sleep(delay)
+        delay = min(5.0, delay * 2)
+
+
+def _of_environment(document: RouterDocument, environment: str) -> RouterDocument:
+    if document.environment != environment:
+        raise DocumentError(
+            f"/sglctl/{environment}/router: it is the document of {document.environment!r}"
+        )
+    return document
