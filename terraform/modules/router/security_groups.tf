@@ -19,11 +19,12 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
 
 resource "aws_vpc_security_group_egress_rule" "to_routers" {
   security_group_id            = aws_security_group.load_balancer.id
-  description                  = "Requests and health checks"
   referenced_security_group_id = aws_security_group.routers.id
   from_port                    = var.router.port
   to_port                      = var.router.port
   ip_protocol                  = "tcp"
+
+  tags = { Name = "to-routers" }
 }
 
 resource "aws_security_group" "routers" {
@@ -37,11 +38,12 @@ resource "aws_security_group" "routers" {
 # The data port only: the load balancer never reaches the admin port.
 resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   security_group_id            = aws_security_group.routers.id
-  description                  = "Load balancer"
   referenced_security_group_id = aws_security_group.load_balancer.id
   from_port                    = var.router.port
   to_port                      = var.router.port
   ip_protocol                  = "tcp"
+
+  tags = { Name = "load-balancer-to-routers" }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "admin" {

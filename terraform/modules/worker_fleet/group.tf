@@ -12,9 +12,8 @@ resource "aws_autoscaling_group" "workers" {
   desired_capacity    = each.value.desired
   vpc_zone_identifier = var.subnet_ids
 
-  # The launch hook says when a worker can answer, so EC2's own checks need no grace.
   health_check_type         = "EC2"
-  health_check_grace_period = 0
+  health_check_grace_period = 60
   wait_for_capacity_timeout = "0" # sglctl waits, and shows why
 
   capacity_rebalance    = each.key == "spot"

@@ -13,4 +13,8 @@ resource "aws_autoscaling_lifecycle_hook" "workers" {
   lifecycle_transition   = local.hooks[each.value.hook].transition
   heartbeat_timeout      = local.hooks[each.value.hook].timeout_s
   default_result         = local.hooks[each.value.hook].default
+
+  lifecycle {
+    ignore_changes = [notification_target_arn, role_arn] # agents read their hooks from instance metadata; the emulator invents both
+  }
 }

@@ -13,11 +13,12 @@ resource "aws_vpc_security_group_ingress_rule" "routers" {
   }
 
   security_group_id            = aws_security_group.workers.id
-  description                  = "Routers to the ${each.key}"
   referenced_security_group_id = var.router_security_group_id
   from_port                    = each.value
   to_port                      = each.value
   ip_protocol                  = "tcp"
+
+  tags = { Name = "routers-to-${each.key}" }
 }
 
 resource "aws_vpc_security_group_egress_rule" "all" {
