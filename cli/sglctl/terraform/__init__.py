@@ -1,0 +1,1 @@
+"""Terraform, driven: commands built by python-terraform, run and understood here."""
