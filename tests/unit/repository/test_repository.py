@@ -1,0 +1,72 @@
+"""The repository keeps its own promises: links resolve, verbs exist, pins carry hashes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def tracked(*patterns: str) -> list[Path]:
+    result = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True,
+        timeout=60,
+    )  # fmt: skip
+    return [ROOT / line for line in result.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def relative_links(text: str) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [link for link in found if not link.startswith(("http://", "https://", "#", "mailto:"))]
+
+
+@pytest.mark.parametrize("page", tracked("*.md"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = [link.split("#")[0] for link in relative_links(page.read_text(encoding="utf-8"))]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_make_verb_a_page_names_exists() -> None:
+    verbs = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        verb
+        for page in tracked("*.md")
+        for verb in re.findall(r"(?:^|`)make ([a-z][a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert named - verbs == set()
+
+
+@pytest.mark.parametrize("name", [p.name for p in tracked("requirements/*.txt")])
+def test_requirements_are_pinned_with_hashes_and_name_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / name).read_text()
+    pins = re.findall(r"^[A-Za-z0-9][\w.\-\[\],]*==.*$", text, re.MULTILINE)
+    unhashed = [pin for pin in pins if not pin.endswith("\\")]
+    assert (len(pins) > 0, unhashed) == (True, [])
+    assert re.findall(r"--(?:extra-)?index-url|--find-links|https?://\S*simple", text) == []
+
+
+def test_no_file_names_a_package_index_or_a_home_folder() -> None:
+    dot = r"\."
+    pattern = re.compile(
+        rf"pypi{dot}org|pythonhosted{dot}org|npmjs{dot}(org|com)|/root/\.|/home/\w+/"
+    )
+    bad = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        bad += [f"{path.relative_to(ROOT)}: {m[0]}" for m in pattern.finditer(text)]
+    assert bad == []
+
+
+def test_every_program_of_the_distribution_has_its_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    folders = {"sglctl": "cli", "sglworker": "worker", "sglrouter": "router", "sglocal": "local"}
+    assert set(project["scripts"]) == set(folders)
+    assert all((ROOT / top / name / "__main__.py").is_file() for name, top in folders.items())
