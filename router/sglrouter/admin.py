@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import httptools
 import orjson
@@ -26,9 +27,8 @@ class AdminConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = self.router.loop.call_later(IDLE_S, transport.close)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        self._timer = self.router.loop.call_later(IDLE_S, self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()

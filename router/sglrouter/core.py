@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ class Router:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.clock = clock or self.loop.time
+        self.clock = clock or time.monotonic  # uvloop's own has milliseconds only
         self.now = self.clock()  # as of the last tick
         self.document = document
         self.log = log
