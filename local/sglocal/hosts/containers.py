@@ -33,7 +33,7 @@ from sglocal.hosts.names import checked_id, host_namespace
 from sglocal.hosts.probe import status_of
 from sglocal.hosts.rootfs import write_identity
 from sglocal.hosts.runner import run_to_deadline
-from sglocal.hosts.sweep import sweep_containers
+from sglocal.hosts.sweep import sweep
 
 LOGGER = logging.getLogger("sglocal.hosts")
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -244,7 +244,7 @@ class ContainerDriver:
             kill_host(host.machine.group)
             if host.loop is not None:
                 host.loop.wait(timeout=5)
-        sweep_containers(self._state_dir)
+        sweep(self._state_dir)
 
     def _host(self, instance_id: str) -> _Host:
         try:

@@ -26,9 +26,11 @@ def layers_of(image_root: Path | None, base: Path) -> list[Path]:
         return [base]
     try:
         manifest = json.loads((image_root / "image.json").read_text())
-        name = str(manifest["base"])
+        name = manifest["base"]
     except (OSError, ValueError, KeyError) as error:
         raise HostError(f"{image_root} is no image root: {error}") from error
+    if not isinstance(name, str):
+        raise HostError(f"image {image_root} was made of a process host: it has no disk to boot")
     own_base = base.parent / name
     if not own_base.is_dir():
         raise HostError(f"image {image_root} stands on base {name}, which is gone: bake it again")
