@@ -5,5 +5,5 @@ output "arn" {
 
 output "name" {
   description = "Bucket name."
-  value       = aws_s3_bucket.models.id
+  value       = aws_s3_bucket.models.bucket
 }
