@@ -1,0 +1,48 @@
+"""Installs every extension, in the order in which they build on each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sglocal.aws import (
+    autoscaling,
+    images,
+    instances,
+    launch_templates,
+    load_balancers,
+    policies,
+    run_command,
+    spot,
+    target_health,
+)
+from sglocal.aws.autoscaling.groups import Groups
+from sglocal.aws.emulator import Emulator
+from sglocal.aws.images import Images
+from sglocal.aws.instances import InstanceHosts
+from sglocal.aws.spot import SpotNotices
+from sglocal.aws.target_health import TargetChecks
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """The parts that the daemon connects to its servers."""
+
+    hosts: InstanceHosts
+    images: Images
+    groups: Groups
+    checks: TargetChecks
+    notices: SpotNotices
+
+
+def install(emulator: Emulator) -> Extensions:
+    """Install all of them; `emulator.stop()` takes them out again."""
+    launch_templates.install(emulator)
+    policies.install(emulator)
+    load_balancers.install(emulator)
+    hosts = instances.install(emulator)
+    stored = images.install(emulator, hosts)
+    groups = autoscaling.install(emulator, hosts)
+    checks = target_health.install(emulator, hosts)
+    run_command.install(emulator, hosts)
+    notices = spot.install(emulator)
+    return Extensions(hosts, stored, groups, checks, notices)

@@ -1,0 +1,1 @@
+"""The load balancer: HAProxy, configured from the emulator's listeners and target health."""

@@ -1,0 +1,1 @@
+"""Instance metadata (IMDSv2) for the hosts."""

@@ -1,0 +1,62 @@
+"""An instance's facts, from moto's state. Hold the emulator's lock."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from sglocal.aws.emulator import Emulator
+from sglocal.aws.host_spec import tags_of, user_data
+from sglocal.aws.spot import SpotNotices
+from sglocal.metadata.tree import Facts
+
+
+def facts_of(emulator: Emulator, notices: SpotNotices, instance: Any) -> Facts:
+    """What the instance's metadata says now."""
+    notice = notices.get(instance.id)
+    role, profile = _role(emulator, instance)
+    launched = instance.launch_time
+    return Facts(
+        instance_id=instance.id,
+        image_id=instance.image_id,
+        instance_type=instance.instance_type,
+        address=instance.private_ip,
+        hostname=instance.private_dns_name,
+        zone=instance.placement.zone,
+        region=emulator.settings.region,
+        account=emulator.settings.account,
+        tags=tags_of(instance),
+        user_data=user_data(instance),
+        lifecycle=instance.lifecycle or "on-demand",
+        target_state=_target_state(instance),
+        role=role,
+        profile_arn=profile,
+        architecture=instance.architecture or "x86_64",
+        launched_at=launched.replace(tzinfo=launched.tzinfo or UTC),
+        interruption_at=notice.ends_at if notice else None,
+        noticed_at=notice.given_at if notice else None,
+    )
+
+
+def _target_state(instance: Any) -> str | None:
+    """The state its group moves the instance to; None outside a group."""
+    group = getattr(instance, "autoscaling_group", None)
+    if group is None:
+        return None
+    for state in group.instance_states:
+        if state.instance.id == instance.id:
+            if state.lifecycle_state.startswith("Terminating"):
+                return "Terminated"
+            return "Standby" if "Standby" in state.lifecycle_state else "InService"
+    return "Detached"
+
+
+def _role(emulator: Emulator, instance: Any) -> tuple[str | None, str | None]:
+    profile = instance.iam_instance_profile
+    if not profile:
+        return None, None
+    iam = emulator.backend("iam")
+    for known in iam.instance_profiles.values():
+        if known.arn == profile["Arn"] and known.roles:
+            return str(known.roles[0].name), str(known.arn)
+    return None, str(profile["Arn"])

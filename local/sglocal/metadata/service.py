@@ -1,0 +1,76 @@
+"""Metadata servers: one for all containers, one for each process host."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from sglocal.aws.emulator import Emulator
+from sglocal.aws.host_spec import PROCESS_METADATA_PORT
+from sglocal.aws.instances import InstanceHosts
+from sglocal.aws.spot import SpotNotices
+from sglocal.metadata.app import MetadataApp
+from sglocal.metadata.facts import facts_of
+from sglocal.metadata.tree import Facts
+from sglocal.wsgi import Server
+
+ADDRESS = "169.254.169.254"
+PORT = 80
+
+
+class MetadataService:
+    """Serves the hosts of an emulator."""
+
+    def __init__(self, emulator: Emulator, hosts: InstanceHosts, notices: SpotNotices) -> None:
+        self.emulator = emulator
+        self.notices = notices
+        self._servers: dict[str, Server] = {}
+        self._lock = threading.Lock()
+        if emulator.driver.name == "processes":
+            hosts.before_launch.append(self._open)
+            hosts.after_terminate.append(self._close)
+
+    def start(self) -> None:
+        """Listen for containers; process hosts get their server when they launch."""
+        if self.emulator.driver.name != "containers":
+            return
+        app = MetadataApp(lambda env: self._by_address(env["REMOTE_ADDR"]), self.emulator.clock)
+        server = Server(self.emulator.driver.listen(ADDRESS, PORT), app, "metadata")
+        server.start()
+        self._servers["containers"] = server
+
+    def stop(self) -> None:
+        """Close every server."""
+        with self._lock:
+            servers, self._servers = list(self._servers.values()), {}
+        for server in servers:
+            server.stop()
+
+    def _open(self, instance_id: str, address: str) -> None:
+        app = MetadataApp(lambda _environ: self._by_id(instance_id), self.emulator.clock)
+        listener = self.emulator.driver.listen(address, PROCESS_METADATA_PORT)
+        server = Server(listener, app, f"metadata-{instance_id}")
+        server.start()
+        with self._lock:
+            self._servers[instance_id] = server
+
+    def _close(self, instance_id: str) -> None:
+        with self._lock:
+            server = self._servers.pop(instance_id, None)
+        if server is not None:
+            server.stop()
+
+    def _by_id(self, instance_id: str) -> Facts | None:
+        with self.emulator.lock:
+            instance = self.emulator.instance(instance_id)
+            return None if instance is None else self._facts(instance)
+
+    def _by_address(self, address: str) -> Facts | None:
+        with self.emulator.lock:
+            for instance in self.emulator.ec2.all_instances():
+                if instance.private_ip == address and instance.state != "terminated":
+                    return self._facts(instance)
+        return None
+
+    def _facts(self, instance: Any) -> Facts:
+        return facts_of(self.emulator, self.notices, instance)
