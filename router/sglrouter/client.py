@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Requests sent ahead (pipelining) that are held before reading stops.
 MAX_AHEAD, MAX_AHEAD_BYTES = 32, 1024 * 1024
+MAX_UPGRADES = 100  # offered in one segment
 # After a refusal the connection stays open this long for the client to read it.
 LINGER_S = 2.0
 # A request that has begun may pause this long between two pieces.
@@ -63,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self._read_paused = False
         self._closing = False  # nothing more is read
         self._kicking = False
+        self._replaying = False  # the parser is fed a head that was read already
         self._reset()
 
     def _reset(self) -> None:
@@ -121,16 +123,22 @@ class ClientConnection(asyncio.Protocol):
     # llhttp's side
 
     def on_message_begin(self) -> None:
+        if self._replaying:
+            return
         fed = self._fed
         self._reset()
         self._fed = fed
         self.partial = True
 
     def on_url(self, url: bytes) -> None:
+        if self._replaying:
+            return
         self._url += url
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._replaying:
+            return
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self.router.document.limits.max_header_bytes:
             self._refuse_head(Failure(400, "headers_too_large", "The headers are too large."))
@@ -138,6 +146,9 @@ class ClientConnection(asyncio.Protocol):
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._replaying:
+            self._replaying = False
+            return
         parser = self._parser
         assert parser is not None
         version = parser.get_http_version()
@@ -171,6 +182,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
+        if self._parser.should_upgrade():  # `_feed` reads the body
+            return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         close = self._http10 or not self._parser.should_keep_alive()
         self._queue(self._request(body, self._failure, close=close))
@@ -180,19 +193,39 @@ class ClientConnection(asyncio.Protocol):
     # internals
 
     def _feed(self, data: bytes) -> None:
-        """An Upgrade that we ignore makes httptools stop after the message: go on behind it."""
-        rest = data
-        while rest and not self._closing:
-            assert self._parser is not None
+        for _ in range(MAX_UPGRADES):
             try:
-                self._parser.feed_data(rest)
+                self._parser_in_use().feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                offset = upgrade.args[0]
-                if offset <= 0:
-                    raise BadHeadError("the connection cannot be upgraded") from upgrade
-                rest = rest[offset:]
+                self._ignore_upgrade()
+                data = data[upgrade.args[0] :]
+                if not data or self._closing:
+                    return
                 continue
             return
+        self._refuse_head(Failure(400, "bad_request", "Too many upgrades are asked for."))
+
+    def _ignore_upgrade(self) -> None:
+        """An Upgrade stops llhttp after the head; ours goes on with the body.
+
+        A new parser is told the framing alone (RFC 9110, section 7.8: a server may ignore it).
+        """
+        head = self._head
+        if head is None:
+            raise BadHeadError("the connection cannot be upgraded")
+        close = not self._parser_in_use().should_keep_alive()
+        self._parser = httptools.HttpRequestParser(self)
+        self._replaying = True
+        framing = b"transfer-encoding: chunked\r\n" if head.chunked else b""
+        if head.content_length is not None:
+            framing = b"content-length: %d\r\n" % head.content_length
+        if close:
+            framing += b"connection: close\r\n"
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n")
+
+    def _parser_in_use(self) -> httptools.HttpRequestParser:
+        assert self._parser is not None
+        return self._parser
 
     def _check_overhead(self) -> None:
         """Bound what is not body: endless headers, trailers and chunk extensions."""
