@@ -1,0 +1,127 @@
+"""The engine, asked over HTTP at its own address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from sglworker.drain import Load, Reading
+from sglworker.errors import UnreachableError
+from sglworker.models import FleetDocument
+
+_HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10.0)  # SGLang's /health generates a token
+_LOAD_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+#: A long warm-up prompt: enough for chunked prefill, little enough for a slow engine.
+_LONG_PROMPT_TOKENS = 2048
+_WARM_UP_TOKENS = 8
+
+
+class Engine:
+    """One engine. Only `load` never raises: its failures are readings."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url
+
+    async def healthy(self) -> bool:
+        """Whether /health answers 200."""
+        try:
+            async with self._session.get(f"{self.url}/health", timeout=_HEALTH_TIMEOUT) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def version(self) -> str:
+        """SGLang's version; raises UnreachableError."""
+        info = await self._json("GET", "/server_info", None, _HEALTH_TIMEOUT)
+        return str(info.get("version", "unknown"))
+
+    async def load(self) -> Reading:
+        """What the engine is doing; "down" when nothing listens, "silent" without an answer."""
+        try:
+            async with self._session.get(
+                f"{self.url}/v1/loads?include=core", timeout=_LOAD_TIMEOUT
+            ) as response:
+                if response.status != 200:
+                    return "silent"
+                return _sum(await response.json())
+        except aiohttp.ClientConnectorError:
+            return "down"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
+            return "silent"
+
+    async def generate(self, fleet: FleetDocument, prompt: str, timeout_s: float) -> None:
+        """One real generation. Raises UnreachableError when it fails or is empty."""
+        body = {
+            "model": fleet.served_model_name,
+            "prompt": prompt,
+            "max_tokens": _WARM_UP_TOKENS,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        answer = await self._json(
+            "POST", "/v1/completions", body, aiohttp.ClientTimeout(total=timeout_s)
+        )
+        if not answer.get("usage", {}).get("completion_tokens"):
+            raise UnreachableError(f"{self.url}: a generation gave no token")
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> dict[str, Any]:
+        url = f"{self.url}{path}"
+        try:
+            async with self._session.request(method, url, json=body, timeout=timeout) as response:
+                if response.status != 200:
+                    text = (await response.text())[:200]
+                    raise UnreachableError(f"{url} answered {response.status}: {text}")
+                answer = await response.json()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnreachableError(f"{url}: {error or type(error).__name__}") from error
+        if not isinstance(answer, dict):
+            raise UnreachableError(f"{url}: not a JSON object")
+        return answer
+
+
+def warm_up_prompts(fleet: FleetDocument) -> list[str]:
+    """Short and long ones in turn, no two with a common prefix (it would be cached)."""
+    long = max(1, min(_LONG_PROMPT_TOKENS, fleet.context_length // 4))
+    return [
+        f"{index}: " + "warm " * (8 if index % 2 == 0 else long)
+        for index in range(fleet.warm_up.prompts)
+    ]
+
+
+async def warm_up(engine: Engine, fleet: FleetDocument, retry_s: float = 1.0) -> None:
+    """Generate every prompt; a failed one is tried again until `warm_up.timeout_s`.
+
+    Raises UnreachableError with the last failure.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + fleet.warm_up.timeout_s
+    for prompt in warm_up_prompts(fleet):
+        while True:
+            try:
+                await engine.generate(fleet, prompt, max(0.1, deadline - loop.time()))
+                break
+            except UnreachableError as error:
+                if loop.time() + retry_s >= deadline or await engine.load() == "down":
+                    raise UnreachableError(f"warm-up failed: {error}") from error
+                await asyncio.sleep(retry_s)
+
+
+def _sum(document: dict[str, Any]) -> Load:
+    loads = document["loads"]
+    if not loads:
+        raise ValueError("no rank reports its load")
+    return Load(
+        in_flight=sum(int(rank["num_running_reqs"]) for rank in loads),
+        queued=sum(int(rank["num_waiting_reqs"]) for rank in loads),
+        token_usage=max(float(rank["token_usage"]) for rank in loads),
+        cache_hit_rate=sum(float(rank["cache_hit_rate"]) for rank in loads) / len(loads),
+    )
