@@ -14,9 +14,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sglocal.hosts.driver import HostError
 from sglocal.hosts.mirror import discover_mirror, proxy_environment
@@ -123,23 +125,36 @@ def bootstrap_command(root: Path, mirror: str | None) -> list[str]:
 def _bootstrap(root: Path, log: Path, progress: Progress) -> None:
     mirror = discover_mirror(SUITE)
     progress(f"building the base image {SUITE} from {mirror or 'the default mirror'}")
-    with log.open("w") as sink:
-        child = subprocess.Popen(
-            ["timeout", "--kill-after=5", str(BUILD_DEADLINE_S), *bootstrap_command(root, mirror)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **proxy_environment(), "DEBIAN_FRONTEND": "noninteractive"},
-        )
-        with child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                sink.write(line)
-                if line.startswith("I: "):
-                    progress(line[3:].strip())
+    child = subprocess.Popen(
+        bootstrap_command(root, mirror),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **proxy_environment(), "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    alarm = threading.Timer(BUILD_DEADLINE_S, child.kill)
+    alarm.start()
+    try:
+        with child, log.open("w") as sink:
+            try:
+                _follow(child, sink, progress)
+            except BaseException:  # Ctrl-C: do not wait for debootstrap's end
+                child.kill()
+                raise
+    finally:
+        alarm.cancel()
     if child.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise HostError(f"debootstrap failed (status {child.returncode}; log: {log}):\n{tail}")
+
+
+def _follow(child: subprocess.Popen[str], sink: IO[str], progress: Progress) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        sink.write(line)
+        if line.startswith("I: "):
+            progress(line[3:].strip())
 
 
 def _configure(root: Path) -> None:
@@ -148,6 +163,7 @@ def _configure(root: Path) -> None:
         key.unlink()
     (root / "etc/ssh/sshd_config.d/10-sglocal.conf").write_text(SSHD_CONFIG)
     (root / "etc/machine-id").write_text("")
+    (root / "var/lib/dbus/machine-id").unlink(missing_ok=True)
     # No sources: `apt-get update` succeeds at once on a host, which has no network anyway.
     (root / "etc/apt/sources.list").write_text("")
     for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):

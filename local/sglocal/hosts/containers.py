@@ -119,7 +119,7 @@ class ContainerDriver:
         return host
 
     def _router_for(self, spec: HostSpec) -> str:
-        for network, router in self._networks.items():
+        for network, router in list(self._networks.items()):
             if IPv4Address(spec.address) in network:
                 return router
         raise HostError(f"{spec.instance_id}: no network holds {spec.address} (ensure_network)")
@@ -166,8 +166,9 @@ class ContainerDriver:
         if host is None:
             return
         with host.lock:
-            host.machine.power_off(graceful_s)
-            self._discard(host)
+            if instance_id in self._hosts:  # else another thread was faster
+                host.machine.power_off(graceful_s)
+                self._discard(host)
 
     def _release(self, host: _Host) -> None:
         """Give back everything a host without processes holds, except its disk."""
@@ -256,4 +257,5 @@ class ContainerDriver:
     def _locked(self, instance_id: str) -> Iterator[_Host]:
         host = self._host(instance_id)
         with host.lock:
+            self._host(instance_id)  # another thread may have terminated it meanwhile
             yield host

@@ -82,10 +82,10 @@ def reasons(kind: HostKind, facts: Facts) -> list[str]:
     return found
 
 
-def advice(facts: Facts) -> list[str]:
-    """What works but limits container hosts here."""
+def limits(kind: HostKind, facts: Facts) -> list[str]:
+    """What works but limits hosts here, each with what to do."""
     hosts = facts.inotify_instances // INOTIFY_PER_HOST
-    if facts.system != "Linux" or hosts >= 64:
+    if kind == "processes" or facts.system != "Linux" or hosts >= 64:
         return []
     return [
         f"fs.inotify.max_user_instances={facts.inotify_instances} is enough for about {hosts} "
@@ -96,6 +96,11 @@ def advice(facts: Facts) -> list[str]:
 def available(kind: HostKind) -> list[str]:
     """Why hosts of this kind cannot exist on this machine; empty when they can."""
     return reasons(kind, gather())
+
+
+def advice(kind: HostKind) -> list[str]:
+    """What works but limits hosts of this kind on this machine."""
+    return limits(kind, gather())
 
 
 def make_driver(kind: HostKind, *, state_dir: Path, cache_dir: Path) -> HostDriver:

@@ -93,14 +93,21 @@ class Hub:
         return guest
 
     def unplug(self, instance_id: str) -> None:
-        """Remove a host's namespace and link; no error if they are gone."""
-        namespaces.remove(host_namespace(self.name, instance_id))
-        if (namespaces.NETNS_DIR / self.name).exists():
-            # The kernel frees a dead namespace's links later; a new link may not wait for that.
-            shown = tool(["ip", "-n", self.name, "-json", "link", "show", "type", "veth"])
-            links = [link["ifname"] for link in json.loads(shown or "[]") if link]
-            if veth_name(instance_id) in links:
+        """Remove a host's link and namespace; no error if they are gone.
+
+        The link first: with the namespace alone the kernel would remove it some time later.
+        """
+        if (namespaces.NETNS_DIR / self.name).exists() and veth_name(instance_id) in self._links():
+            try:
                 namespaces.configure(self.name, [f"link delete {veth_name(instance_id)}"])
+            except HostError:
+                if veth_name(instance_id) in self._links():
+                    raise
+        namespaces.remove(host_namespace(self.name, instance_id))
+
+    def _links(self) -> list[str]:
+        shown = tool(["ip", "-n", self.name, "-json", "link", "show", "type", "veth"])
+        return [link["ifname"] for link in json.loads(shown or "[]") if link]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -134,8 +134,9 @@ class ProcessDriver:
         if host is None:
             return
         with host.lock:
-            self._halt(host, graceful_s)
-            self._discard(host)
+            if instance_id in self._hosts:  # else another thread was faster
+                self._halt(host, graceful_s)
+                self._discard(host)
 
     def _halt(self, host: _Host, graceful_s: float) -> None:
         supervisor = host.supervisor
@@ -206,6 +207,7 @@ class ProcessDriver:
     def _locked(self, instance_id: str) -> Iterator[_Host]:
         host = self._host(instance_id)
         with host.lock:
+            self._host(instance_id)  # another thread may have terminated it meanwhile
             yield host
 
 

@@ -30,6 +30,8 @@ def write_identity(root: Path, spec: HostSpec) -> None:
     write(root, "etc/hosts", f"127.0.0.1 localhost\n{spec.address} {name} {spec.instance_id}\n")
     write(root, "etc/resolv.conf", "# no name server: local hosts use addresses only\n")
     write(root, "etc/machine-id", "")
+    # An empty machine id is filled from D-Bus's, if an image has one: the same on every host.
+    _remove(root, "var/lib/dbus/machine-id")
     for key in _names(root, "etc/ssh"):
         if key.startswith("ssh_host_"):
             _remove(root, f"etc/ssh/{key}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sglocal.hosts.factory import Facts, advice, reasons
+from sglocal.hosts.factory import Facts, limits, reasons
 
 FIT = Facts(
     system="Linux",
@@ -51,9 +51,9 @@ def test_every_reason_is_told_at_once() -> None:
 
 
 def test_the_kernels_default_inotify_limit_is_told_as_a_number_of_hosts() -> None:
-    (told,) = advice(FIT)
+    (told,) = limits("containers", FIT)
     assert "about 21 hosts" in told
 
 
 def test_a_raised_inotify_limit_needs_no_advice() -> None:
-    assert advice(replace(FIT, inotify_instances=1024)) == []
+    assert limits("containers", replace(FIT, inotify_instances=1024)) == []

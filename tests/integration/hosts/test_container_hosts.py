@@ -1,0 +1,438 @@
+"""Container hosts, for real: systemd-nspawn, overlay disks, a network namespace of their own.
+
+One module-wide pair of hosts serves the tests that only look; the others make their own.
+The base image comes from the cache (`SGLCTL_CACHE_DIR`, else the XDG cache folder).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sglocal.hosts import mounts, namespaces
+from sglocal.hosts.base import base_name, ensure_base
+from sglocal.hosts.cgroups import Group, hierarchies
+from sglocal.hosts.containers import ContainerDriver
+from sglocal.hosts.driver import HostError, HostSpec
+from sglocal.hosts.factory import available, make_driver
+from sglocal.hosts.names import hub_name, veth_name
+from sglocal.hosts.sweep import sweep
+
+WHY_NOT = available("containers")
+pytestmark = [
+    pytest.mark.containers,
+    pytest.mark.skipif(bool(WHY_NOT), reason="; ".join(WHY_NOT) or "containers work here"),
+]
+
+FIRST = HostSpec(
+    "i-0000000000000000a",
+    "10.40.0.11",
+    16,
+    {},
+    environment={"AWS_ENDPOINT_URL": "http://169.254.169.253:5566", "AWS_REGION": "us-east-1"},
+)
+SECOND = replace(FIRST, instance_id="i-0000000000000000b", address="10.40.0.12")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        time.sleep(0.02)
+
+
+def leftovers(state_dir: Path) -> list[str]:
+    """Everything of a state folder that is still on the machine."""
+    hub = hub_name(state_dir)
+    groups = [root / hub for root in hierarchies().roots if (root / hub).exists()]
+    folders = Path("/run/systemd/nspawn/propagate").glob(f"{hub}*")
+    processes = [
+        entry.name
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _mentions(entry, state_dir)
+    ]
+    found = [*mounts.mounted_below(state_dir), *namespaces.names(hub), *groups, *folders]
+    return [*map(str, found), *processes]
+
+
+def _mentions(entry: Path, state_dir: Path) -> bool:
+    try:
+        return str(state_dir / "hosts").encode() in (entry / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def root_links() -> str:
+    return subprocess.check_output(["ip", "-brief", "address"], text=True)
+
+
+@pytest.fixture(scope="module")
+def cache_dir() -> Path:
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sglctl"
+    cache = Path(os.environ.get("SGLCTL_CACHE_DIR") or default)
+    ensure_base(cache, print)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("key") / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return file
+
+
+def made_driver(state_dir: Path, cache_dir: Path) -> Iterator[ContainerDriver]:
+    driver = ContainerDriver(state_dir, cache_dir)
+    driver.close()
+    driver.prepare()
+    driver.ensure_network("10.40.0.0/16")
+    yield driver
+    driver.close()
+    assert leftovers(state_dir) == []
+
+
+@pytest.fixture
+def driver(tmp_path: Path, cache_dir: Path) -> Iterator[ContainerDriver]:
+    yield from made_driver(tmp_path, cache_dir)
+
+
+@pytest.fixture(scope="module")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, key: Path
+) -> Iterator[ContainerDriver]:
+    """A driver with FIRST and SECOND, whose sshd answers."""
+    for driver in made_driver(tmp_path_factory.mktemp("pair"), cache_dir):
+        public = key.with_suffix(".pub").read_text()
+        for spec in (FIRST, SECOND):
+            driver.launch(replace(spec, authorized_keys=[public]))
+        for spec in (FIRST, SECOND):
+            run(driver, "until ss -Hltn sport = :22 | grep -q .; do sleep 0.05; done", spec)
+        yield driver
+
+
+def run(driver: ContainerDriver, script: str, spec: HostSpec = FIRST) -> str:
+    result = driver.run(spec.instance_id, script, timeout_s=20)
+    assert result.returncode == 0, result
+    return result.stdout.strip()
+
+
+def test_two_hosts_boot_within_three_seconds(driver: ContainerDriver) -> None:
+    began = time.monotonic()
+    driver.launch(FIRST)
+    driver.launch(SECOND)
+    assert time.monotonic() - began < 3
+    assert [driver.status(one) for one in driver.hosts()] == ["running", "running"]
+
+
+def test_a_host_settles_with_no_failed_unit(pair: ContainerDriver) -> None:
+    assert run(pair, "timeout 15 systemctl is-system-running --wait") == "running"
+
+
+def test_a_host_knows_its_name_and_nothing_of_the_image(pair: ContainerDriver) -> None:
+    assert run(pair, "hostname; cat /etc/sglctl/aws.env") == (
+        "ip-10-40-0-11\nAWS_ENDPOINT_URL=http://169.254.169.253:5566\nAWS_REGION=us-east-1"
+    )
+    assert run(pair, "cat /etc/machine-id") != run(pair, "cat /etc/machine-id", SECOND)
+    assert run(pair, "cat /etc/ssh/*.pub") != run(pair, "cat /etc/ssh/*.pub", SECOND)
+
+
+def test_ssh_by_key_works_through_the_hub_and_by_password_does_not(
+    pair: ContainerDriver, key: Path
+) -> None:
+    state_dir = pair.log_path(FIRST.instance_id).parents[2]
+    proxy = f"{sys.executable} -m sglocal.hosts.hub --state-dir {state_dir} -- nc %h %p"
+    options = ["ProxyCommand=" + proxy, "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    command = ["ssh", "-i", str(key), *(word for one in options for word in ("-o", one))]
+    command += ["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{FIRST.address}"]
+    assert subprocess.check_output([*command, "id -un"], text=True) == "root\n"
+    config = run(pair, "sshd -T")
+    assert "passwordauthentication no" in config
+    assert "permitrootlogin without-password" in config
+
+
+def test_nsenter_reaches_the_hub_by_its_name(pair: ContainerDriver) -> None:
+    enter = ["nsenter", f"--net=/run/netns/{pair.haproxy_namespace}", "nc", "-zw5"]
+    subprocess.run([*enter, FIRST.address, "22"], check=True)
+
+
+def test_hosts_reach_each_other_and_the_emulator_and_nothing_else(pair: ContainerDriver) -> None:
+    with pair.listen("169.254.169.254", 80), pair.listen("169.254.169.253", 5566):
+        for target in ("10.40.0.12/22", "169.254.169.254/80", "169.254.169.253/5566"):
+            run(pair, f"timeout 5 bash -c 'exec 3<>/dev/tcp/{target}'")
+    outside = "timeout 2 bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'"
+    assert pair.run(FIRST.instance_id, outside, timeout_s=10).returncode != 0
+    shown = subprocess.check_output(
+        ["ip", "-n", str(pair.haproxy_namespace), "-o", "link"], text=True
+    )
+    links = {line.split(": ")[1].partition("@")[0] for line in shown.splitlines()}
+    assert links == {"lo", "br0", *(veth_name(one.instance_id) for one in (FIRST, SECOND))}
+
+
+def test_the_machines_own_network_is_untouched(pair: ContainerDriver) -> None:
+    links = root_links()
+    assert "10.40." not in links
+    assert "169.254.169.25" not in links
+
+
+def test_a_health_check_sees_a_status_or_none(pair: ContainerDriver) -> None:
+    server = "cd /etc && nohup python3 -m http.server 8080 >/dev/null 2>&1 &"
+    run(pair, server)
+    address = FIRST.address
+    wait_for(lambda: pair.http_status(address, 8080, "/hostname", timeout_s=1) is not None)
+    answers = [
+        pair.http_status(address, port, path, timeout_s=1)
+        for port, path in ((8080, "/hostname"), (8080, "/none"), (8081, "/"), (22, "/"))
+    ]
+    assert answers == [200, 404, None, None]
+
+
+def test_a_script_that_overruns_is_killed_with_its_children(pair: ContainerDriver) -> None:
+    result = pair.run(FIRST.instance_id, "echo a; sleep 9876 & sleep 9876", timeout_s=0.5)
+    assert (result.returncode, result.stdout) == (124, "a\n")
+    assert run(pair, "pgrep -fc '^sleep 9876' || true") == "0"
+
+
+def test_a_script_has_the_hosts_environment_and_its_own_status(pair: ContainerDriver) -> None:
+    result = pair.run(FIRST.instance_id, 'echo "$AWS_REGION"; echo no >&2; exit 3', timeout_s=10)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "us-east-1\n", "no\n")
+
+
+def test_an_idle_host_uses_little_processor_time(pair: ContainerDriver) -> None:
+    run(pair, "timeout 15 systemctl is-system-running --wait")
+    group = pair._hosts[SECOND.instance_id].machine.group
+
+    def microseconds() -> int:
+        text = (group.unified / "cpu.stat").read_text()
+        return int(text.splitlines()[0].split()[1])
+
+    before = microseconds()
+    time.sleep(1)  # the measurement itself
+    assert microseconds() - before < 20_000
+
+
+def test_a_stopped_host_keeps_its_disk_and_comes_back(driver: ContainerDriver) -> None:
+    driver.launch(FIRST)
+    run(driver, "echo kept > /root/file; touch /run/gone")
+    driver.stop(FIRST.instance_id)
+    assert driver.status(FIRST.instance_id) == "stopped"
+    with pytest.raises(HostError, match="not running"):
+        driver.run(FIRST.instance_id, "true", timeout_s=5)
+    driver.start(FIRST.instance_id)
+    assert run(driver, "cat /root/file; ls /run/gone 2>/dev/null || echo gone") == "kept\ngone"
+
+
+def test_a_guest_that_reboots_keeps_running_and_one_that_powers_off_is_stopped(
+    driver: ContainerDriver,
+) -> None:
+    driver.launch(FIRST)
+    machine = driver._hosts[FIRST.instance_id].machine
+    first = machine.leader()
+    driver.run(FIRST.instance_id, "systemctl reboot", timeout_s=10)
+    wait_for(lambda: machine.leader() not in (None, first) and machine.is_up())
+    assert driver.status(FIRST.instance_id) == "running"
+    driver.run(FIRST.instance_id, "systemctl poweroff", timeout_s=10)
+    wait_for(lambda: driver.status(FIRST.instance_id) == "stopped")
+    driver.start(FIRST.instance_id)
+    assert driver.status(FIRST.instance_id) == "running"
+
+
+def test_an_image_of_an_image_boots_with_what_both_wrote_and_deleted(
+    driver: ContainerDriver, tmp_path: Path
+) -> None:
+    driver.launch(FIRST)
+    run(driver, "echo one > /opt/one; rm /etc/ssh/moduli")
+    driver.stop(FIRST.instance_id)
+    driver.snapshot(FIRST.instance_id, tmp_path / "ami-1/root")
+
+    driver.launch(replace(SECOND, image_root=tmp_path / "ami-1/root"))
+    assert run(driver, "cat /opt/one; ls /etc/ssh/moduli 2>/dev/null || echo deleted", SECOND) == (
+        "one\ndeleted"
+    )
+    run(driver, "echo two > /opt/two; echo changed > /opt/one", SECOND)
+    driver.stop(SECOND.instance_id)
+    driver.snapshot(SECOND.instance_id, tmp_path / "ami-2/root")
+    subprocess.run(["rm", "-r", str(tmp_path / "ami-1")], check=True)  # deregistered
+
+    third = replace(
+        FIRST,
+        instance_id="i-0000000000000000c",
+        address="10.40.0.13",
+        image_root=tmp_path / "ami-2/root",
+    )
+    driver.launch(third)
+    script = "cat /opt/one /opt/two; ls /etc/ssh/moduli 2>/dev/null || echo deleted"
+    assert run(driver, script, third) == "changed\ntwo\ndeleted"
+
+
+def test_a_running_hosts_disk_is_not_kept(driver: ContainerDriver, tmp_path: Path) -> None:
+    driver.launch(FIRST)
+    with pytest.raises(HostError, match="stop it before"):
+        driver.snapshot(FIRST.instance_id, tmp_path / "root")
+
+
+def test_a_host_cannot_use_more_memory_than_its_limit(driver: ContainerDriver) -> None:
+    driver.launch(replace(FIRST, memory_bytes=128 << 20))
+    hog = "python3 -c 'b = bytearray(512 << 20); b[::4096] = b\"x\" * (len(b) // 4096)'"
+    assert driver.run(FIRST.instance_id, hog, timeout_s=30).returncode == 137
+
+
+def test_a_terminated_host_is_gone_within_a_second_and_its_address_is_free(
+    driver: ContainerDriver,
+) -> None:
+    driver.launch(FIRST)
+    began = time.monotonic()
+    driver.terminate(FIRST.instance_id)
+    assert time.monotonic() - began < 1
+    assert driver.status(FIRST.instance_id) == "gone"
+    driver.launch(replace(SECOND, address=FIRST.address))
+    driver.terminate(FIRST.instance_id)  # no error when it is gone
+
+
+def test_a_failed_launch_leaves_nothing_and_says_why(
+    driver: ContainerDriver, tmp_path: Path
+) -> None:
+    with pytest.raises(HostError, match=r"no network holds 192\.168\.0\.9"):
+        driver.launch(replace(FIRST, address="192.168.0.9"))
+    broken = tmp_path / "broken"
+    (broken / "layers/00/sbin").mkdir(parents=True)  # covers the base's link to /usr/sbin: no init
+    (broken / "image.json").write_text(f'{{"version": 1, "base": "{base_name()}"}}')
+    (broken / "layers/00/usr").touch()
+    with pytest.raises(HostError, match="ended while booting"):
+        driver.launch(replace(FIRST, image_root=broken))
+    assert list(driver.hosts()) == []
+    driver.launch(FIRST)
+
+
+def test_a_sweep_in_a_new_process_removes_what_a_killed_emulator_left(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    program = f"""
+import time
+from pathlib import Path
+from sglocal.hosts.driver import HostSpec
+from sglocal.hosts.factory import make_driver
+state, cache = Path({str(tmp_path)!r}), Path({str(cache_dir)!r})
+driver = make_driver("containers", state_dir=state, cache_dir=cache)
+driver.prepare("10.40.0.0/16")
+for number in (11, 12):
+    driver.launch(HostSpec(f"i-{{number}}", f"10.40.0.{{number}}", 16, {{}}))
+print("up", flush=True)
+driver.run("i-11", "sleep 600", timeout_s=600)
+"""
+    emulator = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    with emulator:
+        assert emulator.stdout is not None
+        assert emulator.stdout.readline() == "up\n"
+        emulator.kill()
+    assert len(leftovers(tmp_path)) > 8
+
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", f"{_IMPORT}; sweep(Path({str(tmp_path)!r}))"], check=True)
+    assert time.monotonic() - began < 5
+    assert leftovers(tmp_path) == []
+    assert not (tmp_path / "hosts").exists()
+
+
+_IMPORT = "from pathlib import Path; from sglocal.hosts.sweep import sweep"
+
+
+def test_a_sweep_copes_with_a_host_whose_init_was_killed(
+    driver: ContainerDriver, tmp_path: Path
+) -> None:
+    driver.launch(FIRST)
+    loop = driver._hosts[FIRST.instance_id].loop
+    assert loop is not None
+    loop.kill()
+    sweep(tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_two_emulators_on_one_machine_use_the_same_addresses(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    drivers = [
+        make_driver("containers", state_dir=tmp_path / name, cache_dir=cache_dir) for name in "ab"
+    ]
+    try:
+        for driver in drivers:
+            driver.prepare("10.40.0.0/16")
+            driver.launch(FIRST)
+        drivers[0].close()
+        assert drivers[1].run(FIRST.instance_id, "true", timeout_s=10).returncode == 0
+    finally:
+        for driver in drivers:
+            driver.close()
+    assert [leftovers(tmp_path / name) for name in "ab"] == [[], []]
+
+
+def test_hosts_launch_and_terminate_from_many_threads(driver: ContainerDriver) -> None:
+    specs = [
+        replace(FIRST, instance_id=f"i-{number:017x}", address=f"10.40.1.{number}")
+        for number in range(1, 7)
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(driver.launch, specs))
+        assert len(driver.hosts()) == 6
+        twice = [one.instance_id for one in specs] * 2
+        list(pool.map(driver.terminate, twice))
+    assert list(driver.hosts()) == []
+
+
+def test_hosts_run_where_cgroup_v2_is_mounted_alone(tmp_path: Path, cache_dir: Path) -> None:
+    """A mount namespace stands in for such a machine (its controllers stay with v1)."""
+    program = f"""
+from pathlib import Path
+from sglocal.hosts.cgroups import hierarchies
+from sglocal.hosts.driver import HostSpec
+from sglocal.hosts.factory import make_driver
+assert not hierarchies().hybrid
+state, cache = Path({str(tmp_path)!r}), Path({str(cache_dir)!r})
+driver = make_driver("containers", state_dir=state, cache_dir=cache)
+try:
+    driver.prepare("10.40.0.0/16")
+    driver.launch(HostSpec("i-1", "10.40.0.11", 16, {{}}))
+    print(driver.run("i-1", "timeout 15 systemctl is-system-running --wait", timeout_s=20).stdout)
+    driver.stop("i-1")
+    driver.start("i-1")
+    driver.terminate("i-1")
+finally:
+    driver.close()
+"""
+    alone = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
+    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
+    command = [*shell, f'{alone} && exec "$@"', "sh", sys.executable, "-c", program]
+    assert subprocess.check_output(command, text=True) == "running\n\n"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_group_is_killed_member_by_member_where_the_kernel_has_no_switch(
+    driver: ContainerDriver, tmp_path: Path
+) -> None:
+    group = Group(hierarchies(), f"{hub_name(tmp_path)}/i-members")
+    group.make()
+    inside, outside = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
+    try:
+        (group.unified / "cgroup.procs").write_text(str(inside.pid))
+        for process in (inside, outside):
+            group.kill_member(process.pid)
+        assert inside.wait(5) == -9
+        assert outside.poll() is None  # no member: its number might be anybody's
+    finally:
+        for process in (inside, outside):
+            process.kill()
+            process.wait()
+        group.remove()
+
+
+def test_the_log_shows_what_the_hosts_services_print(pair: ContainerDriver) -> None:
+    run(pair, "echo a line of a service | systemd-cat -t some-service")
+    log = pair.log_path(FIRST.instance_id)
+    wait_for(lambda: "some-service" in log.read_text() and "a line of a service" in log.read_text())
