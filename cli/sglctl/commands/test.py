@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Key to send. [SGLCTL_API_KEY; of an environment: its secret]",
 )
-@click.option("--model", metavar="NAME", help="Model to ask for (default: the first listed).")
+@click.option("--model", metavar="NAME", help="Model to ask for (default: every model served).")
 @click.option(
     "--ca-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -57,42 +57,53 @@ def command(context: Context, url: str | None, api_key: str | None, model: str |
       sglctl test --env local
       sglctl test --url https://llm.example.com --api-key "$KEY" --junit report.xml
     """
-    from sglctl.endpoint import run_suite
+    from sglctl.endpoint import Reports, run_suite
 
     if context.dry_run:
         from sglctl.endpoint.suite import CHECKS
 
         say("Would run: " + ", ".join(CHECKS))
         return
-    target = _target(context, url, api_key, model, ca_file, timeout_s)
-    report = run_suite(target, progress=_progress if context.output == "json" else None)
+    found = _targets(context, url, api_key, model, ca_file, timeout_s)
+    progress = _progress if context.output == "json" else None
+    reports = Reports(tuple(run_suite(target, progress=progress) for target in found))
     if junit is not None:
-        junit.write_text(report.to_junit(), encoding="utf-8")
-    emit(report, context.output)
-    if not report.passed:
+        junit.write_text(reports.to_junit(), encoding="utf-8")
+    emit(reports, context.output)
+    if not reports.passed:
         from sglctl.errors import EndpointTestError
 
-        raise EndpointTestError(f"{report.summary()} at {report.url}")
+        raise EndpointTestError(reports.summary())
 
 
-def _target(context: Context, url: str | None, api_key: str | None, model: str | None,
-            ca_file: Path | None, timeout_s: float) -> Target:  # fmt: skip
+def _targets(
+    context: Context,
+    url: str | None,
+    api_key: str | None,
+    model: str | None,
+    ca_file: Path | None,
+    timeout_s: float,
+) -> list[Target]:
     from dataclasses import replace
 
     from sglctl.endpoint import Target
 
     if url is not None:
-        return Target(url, api_key, model, ca_file, timeout_s)
-    from sglctl.operations.target import environment_target
+        return [Target(url, api_key, model, ca_file, timeout_s)]
+    from sglctl.operations.target import environment_targets
 
-    found = environment_target(context)
-    return replace(
-        found,
-        api_key=api_key or found.api_key,
-        model=model or found.model,
-        ca_file=ca_file or found.ca_file,
-        timeout_s=timeout_s,
-    )
+    found = environment_targets(context)
+    if model is not None:
+        found = [replace(found[0], model=model)]
+    return [
+        replace(
+            target,
+            api_key=api_key or target.api_key,
+            ca_file=ca_file or target.ca_file,
+            timeout_s=timeout_s,
+        )
+        for target in found
+    ]
 
 
 def _progress(result: CheckResult) -> None:

@@ -5,8 +5,8 @@ report = run_suite(Target(url="http://127.0.0.1:8080", api_key=key))
 
 from __future__ import annotations
 
-from sglctl.endpoint.report import CheckResult, Report
+from sglctl.endpoint.report import CheckResult, Report, Reports
 from sglctl.endpoint.suite import run_suite
 from sglctl.endpoint.target import Target
 
-__all__ = ["CheckResult", "Report", "Target", "run_suite"]
+__all__ = ["CheckResult", "Report", "Reports", "Target", "run_suite"]

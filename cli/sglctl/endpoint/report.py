@@ -57,11 +57,10 @@ class Report:
         head = f"Endpoint tests of {self.url}, model {self.model or '(none)'}"
         return "\n".join([head, *rows, self.summary()])
 
-    def to_junit(self) -> str:
-        """JUnit XML, one test case a check."""
+    def junit_suite(self) -> ElementTree.Element:
         suite = ElementTree.Element(
             "testsuite",
-            name="sglctl test",
+            name=f"sglctl test {self.model}".strip(),
             tests=str(len(self.results)),
             failures=str(self.count("failed")),
             skipped=str(self.count("skipped")),
@@ -74,5 +73,31 @@ class Report:
                 ElementTree.SubElement(case, "failure", message=result.detail)
             elif result.status == "skipped":
                 ElementTree.SubElement(case, "skipped", message=result.detail)
-        ElementTree.indent(suite)
-        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+        return suite
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Reports of several models."""
+
+    reports: tuple[Report, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.reports) and all(report.passed for report in self.reports)
+
+    def summary(self) -> str:
+        return "; ".join(f"{report.model}: {report.summary()}" for report in self.reports)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"passed": self.passed, "reports": [report.to_json() for report in self.reports]}
+
+    def to_text(self) -> str:
+        return "\n\n".join(report.to_text() for report in self.reports)
+
+    def to_junit(self) -> str:
+        """JUnit XML: a suite a model, a test case a check."""
+        root = ElementTree.Element("testsuites")
+        root.extend(report.junit_suite() for report in self.reports)
+        ElementTree.indent(root)
+        return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)

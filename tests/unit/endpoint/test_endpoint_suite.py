@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import web
 
-from sglctl.endpoint import Target, run_suite
+from sglctl.endpoint import Reports, Target, run_suite
 from sglctl.endpoint.suite import CHECKS
 from sglctl.errors import EndpointTestError
 
@@ -213,7 +213,7 @@ def test_an_unreachable_endpoint_is_one_clear_error() -> None:
 def test_junit_counts_failures_and_names_them(endpoint: tuple[FakeEndpoint, str]) -> None:
     endpoint[0].faults.add("bad regex")
     report = run_suite(Target(endpoint[1], KEY, timeout_s=10))
-    suite = ElementTree.fromstring(report.to_junit())
+    suite = ElementTree.fromstring(Reports((report,)).to_junit())[0]
     failed = [case.get("name") for case in suite if case.find("failure") is not None]
     assert (suite.get("failures"), failed) == ("1", ["constrained: regex"])
     assert "FAIL  constrained: regex" in report.to_text()

@@ -1,0 +1,1 @@
+"""Ansible on live hosts: inventory from EC2, one class around ansible-runner."""
