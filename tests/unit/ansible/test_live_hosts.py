@@ -109,10 +109,10 @@ class FakeSsm:
     """Run Command that answers with the statuses it was given, one a poll."""
 
     class exceptions:  # noqa: N801 - boto3's own spelling
-        class InvalidInstanceId(Exception):
+        class InvalidInstanceId(Exception):  # noqa: N818
             """Unknown instance."""
 
-        class InvocationDoesNotExist(Exception):
+        class InvocationDoesNotExist(Exception):  # noqa: N818
             """Not registered yet."""
 
     def __init__(self, *statuses: str) -> None:
