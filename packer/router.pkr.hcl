@@ -2,9 +2,10 @@
 # that `sglctl image build` launched on this machine and makes an image of afterwards.
 # Variables come from `sglctl image build` (or `sglctl config render --kind packer`).
 
-variable "ansible_config" {
+variable "account_id" {
   type        = string
-  description = "Path of ansible.cfg."
+  default     = null
+  description = "Account the image is meant for; `sglctl image build` compared it with the credentials'."
 }
 
 variable "ansible_command" {
@@ -13,19 +14,12 @@ variable "ansible_command" {
   description = "Path of ansible-playbook."
 }
 
-variable "base_image_name" {
+variable "ansible_config" {
   type        = string
-  default     = ""
-  description = "Exact name of the image to start from (AWS)."
+  description = "Path of ansible.cfg."
 }
 
-variable "base_image_owner" {
-  type        = string
-  default     = "self"
-  description = "Account that owns it, self or amazon (AWS)."
-}
-
-variable "image_name" {
+variable "image" {
   type        = string
   description = "Tag sglctl:image."
 }
@@ -67,6 +61,24 @@ variable "release" {
   description = "Tag sglctl:release."
 }
 
+variable "root_volume_gb" {
+  type        = number
+  default     = 20
+  description = "Size of the root volume; the system and the router must fit (AWS)."
+}
+
+variable "source_image_name" {
+  type        = string
+  default     = ""
+  description = "Exact name of the image to start from (AWS)."
+}
+
+variable "source_image_owner" {
+  type        = string
+  default     = "self"
+  description = "Account that owns it, self or amazon (AWS)."
+}
+
 variable "ssh_host" {
   type        = string
   default     = "127.0.0.1"
@@ -85,27 +97,27 @@ variable "ssh_username" {
   description = "User of the base image (AWS)."
 }
 
-variable "volume_gb" {
-  type        = number
-  default     = 20
-  description = "Size of the root volume; the system and the router must fit (AWS)."
+variable "tags" {
+  type        = map(string)
+  default     = {}
+  description = "Further tags."
 }
 
 locals {
-  tags = {
-    Name                = "sglctl-${var.image_name}-${var.release}"
-    "sglctl:image"      = var.image_name
+  tags = merge(var.tags, {
+    Name                = "sglctl-${var.image}-${var.release}"
+    "sglctl:image"      = var.image
     "sglctl:input-hash" = var.input_hash
     "sglctl:release"    = var.release
     "sglctl:role"       = "router"
-  }
+  })
 }
 
 source "amazon-ebs" "router" {
   region          = var.region
   instance_type   = var.instance_type
-  ami_name        = "sglctl-${var.image_name}-${var.release}-${substr(var.input_hash, 0, 12)}"
-  ami_description = "sglctl ${var.image_name}, release ${var.release}"
+  ami_name        = "sglctl-${var.image}-${var.release}-${substr(var.input_hash, 0, 12)}"
+  ami_description = "sglctl ${var.image}, release ${var.release}"
   ssh_username    = var.ssh_username
   encrypt_boot    = true
   tags            = local.tags
@@ -115,17 +127,17 @@ source "amazon-ebs" "router" {
 
   source_ami_filter {
     filters = {
-      name                = var.base_image_name
+      name                = var.source_image_name
       architecture        = "x86_64"
       root-device-type    = "ebs"
       virtualization-type = "hvm"
     }
-    owners = [var.base_image_owner]
+    owners = [var.source_image_owner]
   }
 
   launch_block_device_mappings {
     device_name           = "/dev/xvda"
-    volume_size           = var.volume_gb
+    volume_size           = var.root_volume_gb
     volume_type           = "gp3"
     iops                  = 3000
     throughput            = 125
