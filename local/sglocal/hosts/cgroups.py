@@ -117,10 +117,17 @@ class Group:
             found.update(_read_pids(folder / "cgroup.procs"))
         return sorted(found)
 
+    def populated(self) -> bool:
+        """Whether any live process is in it or below it; one file, cheap enough to poll."""
+        try:
+            return "populated 1" in (self.unified / "cgroup.events").read_text()
+        except FileNotFoundError:
+            return False
+
     def kill(self) -> None:
         """SIGKILL everything in it and wait until it is empty. Raises HostError after 10 s."""
         deadline = time.monotonic() + KILL_DEADLINE_S
-        while self.pids():
+        while self.populated():
             _kill_all(self)
             if time.monotonic() > deadline:
                 raise HostError(f"processes of {self.name} do not die: {self.pids()}")

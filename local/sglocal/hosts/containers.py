@@ -27,6 +27,7 @@ from sglocal.hosts.machine import (
     enter_command,
     forget_machines,
     kill_host,
+    kill_hosts,
     kill_script,
 )
 from sglocal.hosts.names import checked_id, host_namespace
@@ -34,6 +35,7 @@ from sglocal.hosts.probe import status_of
 from sglocal.hosts.rootfs import write_identity
 from sglocal.hosts.runner import run_to_deadline
 from sglocal.hosts.sweep import sweep
+from sglocal.hosts.tool import errors_of
 
 LOGGER = logging.getLogger("sglocal.hosts")
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -93,7 +95,7 @@ class ContainerDriver:
 
     def launch(self, spec: HostSpec) -> None:
         host = self._new_host(spec)
-        with host.lock:
+        with host.lock, errors_of(f"host {spec.instance_id}"):
             try:
                 for part in ("upper", "work", "root"):
                     (host.folder / part).mkdir()
@@ -111,7 +113,7 @@ class ContainerDriver:
         group = Group(hierarchies(), f"{self._hub.name}/{spec.instance_id}")
         machine = Machine(spec.instance_id, folder / "root", folder / "console.log", group)
         host = _Host(spec, folder, machine, lower, booting=True)
-        with self._lock:
+        with self._lock, errors_of(f"host {spec.instance_id}"):
             if spec.instance_id in self._hosts:
                 raise HostError(f"host {spec.instance_id} exists already")
             folder.mkdir(parents=True)
@@ -151,7 +153,7 @@ class ContainerDriver:
 
     def start(self, instance_id: str) -> None:
         with self._locked(instance_id) as host:
-            if host.machine.group.pids():
+            if host.machine.group.populated():
                 raise HostError(f"host {instance_id} is running already")
             self._release(host)  # what a guest that powered itself off still holds
             try:
@@ -165,7 +167,7 @@ class ContainerDriver:
         host = self._hosts.get(instance_id)
         if host is None:
             return
-        with host.lock:
+        with host.lock, errors_of(f"host {instance_id}"):
             if instance_id in self._hosts:  # else another thread was faster
                 host.machine.power_off(graceful_s)
                 self._discard(host)
@@ -197,7 +199,7 @@ class ContainerDriver:
             return "gone"
         if host.booting:
             return "booting"
-        return "running" if host.machine.group.pids() else "stopped"
+        return "running" if host.machine.group.populated() else "stopped"
 
     def hosts(self) -> Sequence[str]:
         with self._lock:
@@ -224,12 +226,14 @@ class ContainerDriver:
                 environment=os.environ,
             )
         finally:
-            if not group.pids():  # what the script left in the background lives on in its group
+            if (
+                not group.populated()
+            ):  # what the script left in the background lives on in its group
                 group.remove()
 
     def snapshot(self, instance_id: str, destination: Path) -> None:
         with self._locked(instance_id) as host:
-            if host.machine.group.pids():
+            if host.machine.group.populated():
                 raise HostError(f"host {instance_id} is running: stop it before keeping its disk")
             destination.parent.mkdir(parents=True, exist_ok=True)
             keep_image(host.folder / "upper", host.lower, destination)
@@ -241,8 +245,8 @@ class ContainerDriver:
         with self._lock:
             hosts, self._hosts = list(self._hosts.values()), {}
             self._networks.clear()
+        kill_hosts([host.machine.group for host in hosts])
         for host in hosts:
-            kill_host(host.machine.group)
             if host.loop is not None:
                 host.loop.wait(timeout=5)
         sweep(self._state_dir)
@@ -256,6 +260,6 @@ class ContainerDriver:
     @contextmanager
     def _locked(self, instance_id: str) -> Iterator[_Host]:
         host = self._host(instance_id)
-        with host.lock:
+        with host.lock, errors_of(f"host {instance_id}"):
             self._host(instance_id)  # another thread may have terminated it meanwhile
             yield host

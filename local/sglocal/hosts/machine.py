@@ -100,7 +100,7 @@ class Machine:
         deadline = time.monotonic() + deadline_s
         if leader is not None and deadline_s > 0:
             _signal(leader, POWER_OFF)
-            while self.group.pids() and time.monotonic() < deadline:
+            while self.group.populated() and time.monotonic() < deadline:
                 time.sleep(0.02)
         kill_host(self.group)
 
@@ -137,9 +137,18 @@ def kill_host(group: Group) -> None:
     if leader is not None:
         _signal(leader, signal.SIGKILL)
         deadline = time.monotonic() + INIT_DEATH_S
-        while group.pids() and time.monotonic() < deadline:
+        while group.populated() and time.monotonic() < deadline:
             time.sleep(0.005)
     group.kill()
+
+
+def kill_hosts(groups: Sequence[Group]) -> None:
+    """`kill_host` for many: every init is told to die before the first is waited for."""
+    for group in groups:
+        if (leader := leader_of(group)) is not None:
+            _signal(leader, signal.SIGKILL)
+    for group in groups:
+        kill_host(group)
 
 
 def kill_script(group: Group, outermost: int) -> None:

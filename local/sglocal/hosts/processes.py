@@ -30,6 +30,7 @@ from sglocal.hosts.process_host import (
 )
 from sglocal.hosts.runner import run_to_deadline
 from sglocal.hosts.sweep import host_processes, sweep
+from sglocal.hosts.tool import errors_of
 
 START_DEADLINE_S = 20.0
 
@@ -76,12 +77,12 @@ class ProcessDriver:
     def launch(self, spec: HostSpec) -> None:
         layout = Layout(self._state_dir / "hosts" / checked_id(spec.instance_id))
         host = _Host(spec, layout, booting=True)
-        with self._lock:
+        with self._lock, errors_of(f"host {spec.instance_id}"):
             if spec.instance_id in self._hosts:
                 raise HostError(f"host {spec.instance_id} exists already")
             layout.folder.mkdir(parents=True)
             self._hosts[spec.instance_id] = host
-        with host.lock:
+        with host.lock, errors_of(f"host {spec.instance_id}"):
             try:
                 write_host(spec, layout, self._commands)
                 self._boot(host)
@@ -133,7 +134,7 @@ class ProcessDriver:
         host = self._hosts.get(instance_id)
         if host is None:
             return
-        with host.lock:
+        with host.lock, errors_of(f"host {instance_id}"):
             if instance_id in self._hosts:  # else another thread was faster
                 self._halt(host, graceful_s)
                 self._discard(host)
@@ -206,7 +207,7 @@ class ProcessDriver:
     @contextmanager
     def _locked(self, instance_id: str) -> Iterator[_Host]:
         host = self._host(instance_id)
-        with host.lock:
+        with host.lock, errors_of(f"host {instance_id}"):
             self._host(instance_id)  # another thread may have terminated it meanwhile
             yield host
 

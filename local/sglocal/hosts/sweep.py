@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sglocal.hosts import mounts, namespaces, process_table
 from sglocal.hosts.cgroups import Group, parse_hierarchies
-from sglocal.hosts.machine import forget_machines, kill_host
+from sglocal.hosts.machine import forget_machines, kill_hosts
 from sglocal.hosts.names import hub_name
 from sglocal.hosts.process_host import Layout, read_identity
 
@@ -50,8 +50,7 @@ def _sweep_containers(state_dir: Path) -> None:
     found = parse_hierarchies(Path("/proc/self/mountinfo").read_text())
     group = Group(found, hub) if found else None
     if group is not None:
-        for host in group.children():
-            kill_host(host)
+        kill_hosts(group.children())
         group.kill()
     mounts.unmount_below(state_dir / "hosts")
     for name in namespaces.names(hub):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sglocal.hosts.driver import HostError
 
@@ -37,3 +38,12 @@ def tool(
         why = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
         raise HostError(f"{' '.join(argv)}: {why}")
     return done.stdout
+
+
+@contextmanager
+def errors_of(what: str) -> Iterator[None]:
+    """Turn what the system refuses inside (a full disk, say) into a HostError that names `what`."""
+    try:
+        yield
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"{what}: {error}") from error

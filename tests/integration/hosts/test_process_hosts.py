@@ -248,6 +248,17 @@ def test_an_address_that_is_taken_is_named(driver: ProcessDriver) -> None:
             driver.listen("127.77.0.13", port)
 
 
+def test_what_the_system_refuses_is_told_with_the_hosts_name(
+    driver: ProcessDriver, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts/i-0a").mkdir()  # somebody's leftover
+    with pytest.raises(HostError, match="host i-0a"):
+        driver.launch(replace(SPEC, tags={}))
+    assert list(driver.hosts()) == []
+    (tmp_path / "hosts/i-0a").rmdir()
+    driver.launch(replace(SPEC, tags={}))
+
+
 def test_one_instance_id_is_one_host(driver: ProcessDriver) -> None:
     driver.launch(replace(SPEC, tags={}))
     with pytest.raises(HostError, match="exists already"):
