@@ -74,7 +74,7 @@ class Hooks:
     def __init__(self, aws: GroupApi, started_at: float) -> None:
         self._aws = aws
         self._started_at = started_at
-        self._launch_done = False
+        self._launch_done: set[StateName] = set()
         self._terminate_done = False
         self._beat_at = started_at
 
@@ -83,13 +83,15 @@ class Hooks:
         try:
             if terminating:
                 await self._terminate(state, now)
-            elif not self._launch_done:
+            else:
                 await self._launch(state, reason, now)
         except UnreachableError as error:
             logger.warning("lifecycle hook, will try again: %s", error)
 
     async def _launch(self, state: StateName, reason: str, now: float) -> None:
         result = launch_result(state)
+        if state in self._launch_done:
+            return
         if result is None:
             await self._beat("launch", _LAUNCH_WAITS, now)
             return
@@ -97,8 +99,8 @@ class Hooks:
         step = launch_step(member.lifecycle_state if member else None, now - self._started_at)
         if step == "complete" and member:
             await self._complete(member.group, "launch", result, reason)
-        # A warm instance meets its launch hook again when it leaves the pool.
-        self._launch_done = step != "wait" and state != "warmed"
+        if step != "wait":  # a warm instance meets its launch hook again when it leaves the pool
+            self._launch_done.add(state)
 
     async def _terminate(self, state: StateName, now: float) -> None:
         if self._terminate_done:

@@ -45,7 +45,7 @@ class Worker:
     hydrated_bytes: int = 0
     cut_streams: int = 0
     drain: Drain | None = None
-    load: Load = Load(0, 0)
+    load: Load = field(default_factory=lambda: Load(0, 0))
     load_at: float | None = None
     silent_reads: int = 0
     read_failures: int = 0
