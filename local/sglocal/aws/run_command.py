@@ -95,7 +95,7 @@ class RunCommand:
         self.emulator = emulator
         self.hosts = hosts
 
-    def wrap_send(self, original: Any) -> Any:
+    def wrap_send(self, _original: Any) -> Any:
         """SendCommand: Pending now; the script runs on each host by itself."""
 
         def send_command(response: Any) -> ActionResult:
@@ -108,16 +108,32 @@ class RunCommand:
             script = script_of(parameters)
             ids = self._targets(response)
             limit = float((parameters.get("executionTimeout") or [DEFAULT_TIMEOUT_S])[0])
-            response.params = {**response.params, "InstanceIds": ids, "Targets": []}
-            identifier = original(response).result["Command"]["CommandId"]
-            command = response.ssm_backend.get_command_by_id(identifier)
+            command = self._record(response, ids, parameters)
             for invocation in command.invocations:
                 invocation.update(_blank("Pending"))
-                key = f"command {identifier} {invocation['InstanceId']}"
+                key = f"command {command.command_id} {invocation['InstanceId']}"
                 self.emulator.jobs.submit(key, partial(self._run, invocation, script, limit))
             return ActionResult({"Command": command.response_object()})
 
         return send_command
+
+    def _record(self, response: Any, ids: list[str], parameters: dict[str, list[str]]) -> Any:
+        """moto's command, with every instance named."""
+        return response.ssm_backend.send_command(
+            comment=response._get_param("Comment", ""),
+            document_name=DOCUMENT,
+            timeout_seconds=response._get_int_param("TimeoutSeconds"),
+            instance_ids=ids,
+            max_concurrency=response._get_param("MaxConcurrency", "50"),
+            max_errors=response._get_param("MaxErrors", "0"),
+            notification_config=response._get_param("NotificationConfig"),
+            output_s3_bucket_name=response._get_param("OutputS3BucketName", ""),
+            output_s3_key_prefix=response._get_param("OutputS3KeyPrefix", ""),
+            output_s3_region=response._get_param("OutputS3Region", ""),
+            parameters=parameters,
+            service_role_arn=response._get_param("ServiceRoleArn", ""),
+            targets=[],
+        )
 
     def _targets(self, response: Any) -> list[str]:
         ids = list(response._get_param("InstanceIds", []) or [])

@@ -78,7 +78,7 @@ class HAProxy:
     def _start(self) -> None:
         with (self.folder / "haproxy.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [binary(), "-W", "-f", CONFIG, "-S", SOCKET],
+                [binary(), "-W", "-f", CONFIG, "-S", f"unix@{SOCKET}"],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
