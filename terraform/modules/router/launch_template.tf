@@ -48,5 +48,5 @@ resource "aws_launch_template" "routers" {
     }
   }
 
-  tags = merge(local.lasting_tags, { Name = local.name, "sglctl:release" = var.release })
+  tags = merge(local.lasting_tags, { Name = local.name }) # each version names its release in its own tags
 }

@@ -54,9 +54,5 @@ resource "aws_launch_template" "workers" {
     }
   }
 
-  tags = merge(local.lasting_tags, { Name = local.names[each.key], "sglctl:release" = var.release })
-
-  lifecycle {
-    create_before_destroy = false # a group and its template share a name
-  }
+  tags = merge(local.lasting_tags, { Name = local.names[each.key] }) # each version names its release in its own tags
 }
