@@ -65,7 +65,7 @@ def json_response(document: Any, status: int = 200) -> web.Response:
 
 def validation_error(detail: dict[str, Any]) -> RequestError:
     """SGLang's message for a body that does not fit the schema, without its source positions."""
-    return RequestError(f"1 validation error:\n  {detail}\n", kind="Bad Request")
+    return RequestError(f"1 validation error:\n  {detail}", kind="Bad Request")
 
 
 async def read_json(request: web.Request, *, required: str | None = None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ async def read_json(request: web.Request, *, required: str | None = None) -> dic
         at = getattr(error, "pos", 0)
         raise validation_error({
             "type": "json_invalid", "loc": ("body", at), "msg": "JSON decode error", "input": {},
-            "ctx": {"error": str(getattr(error, "msg", error))},
+            "ctx": {"error": "unexpected end of data" if at >= len(raw) else str(error)},
         }) from error  # fmt: skip
     if not isinstance(body, dict):
         raise validation_error({
@@ -93,6 +93,7 @@ async def read_json(request: web.Request, *, required: str | None = None) -> dic
         })  # fmt: skip
     if required and required not in body:
         raise validation_error({
-            "type": "missing", "loc": ("body", required), "msg": "Field required", "input": body,
+            "type": "missing", "loc": ("body", required), "msg": "Field required",
+            "input": body | ({"tool_choice": "none"} if required == "messages" else {}),
         })  # fmt: skip
     return body
