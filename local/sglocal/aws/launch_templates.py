@@ -20,6 +20,10 @@ def install(emulator: Emulator) -> None:
     """Parse user data wherever a version is made; SourceVersion copies what is not given anew."""
     emulator.patches.wrap(LaunchTemplate, "create_version", _parse_user_data)
     emulator.patches.wrap(LaunchTemplateVersion, "user_data", lambda _: property(_user_data))
+    # moto keeps the tags a template was made with; CreateTags and DeleteTags change them.
+    emulator.patches.set(
+        LaunchTemplate, "tags", property(lambda self: self.get_tags(), lambda _self, _tags: None)
+    )
     emulator.patches.wrap(InstanceBackend, "_get_template_from_args", _string_versions)
 
 
