@@ -161,10 +161,19 @@ def _stop(state: StateDir, endpoint: dict[str, Any] | None, say: Say) -> None:
             return
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            if not state.daemon_lives():
+            if not state.daemon_lives() and _ended(pid):
                 return
             time.sleep(0.1)
     raise LocalError(f"process {pid} does not end; see {state.log_file}")
+
+
+def _ended(pid: int) -> bool:
+    """Whether the process is gone, or a zombie that nobody waits for."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] == "Z"
 
 
 def _daemon_pid(state: StateDir, endpoint: dict[str, Any] | None) -> int:
