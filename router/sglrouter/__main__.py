@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from pydantic import ValidationError
+
 from sglrouter.discovery import HOST_ADDRESS
 from sglrouter.errors import DocumentError, RouterError
-from sglrouter.models import ANY_MODEL, PolicyName, RouterDocument, parse_document
+from sglrouter.models import ANY_MODEL, PolicyName, RouterDocument, parse_document, problems
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,8 +83,8 @@ def document_of(arguments: argparse.Namespace) -> RouterDocument:
     """The document the flags ask for: flag over environment variable over document."""
     try:
         document = _base(arguments)
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise DocumentError(f"--worker: {error}") from error
+    except ValidationError as error:
+        raise DocumentError(f"--worker: {problems(error)}") from error
     if arguments.worker and (arguments.config or arguments.from_instance):
         raise DocumentError("--worker is for a router without a document; write it in the document")
     listen = document.listen.model_dump()

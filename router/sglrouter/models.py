@@ -169,7 +169,8 @@ class RouterDocument(_Document):
         return self
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
+    """Every wrong key and why, on one line."""
     return "; ".join(
         f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}"
         for item in error.errors(include_url=False)
@@ -191,7 +192,7 @@ def parse_document(text: str, source: str) -> RouterDocument:
     try:
         return RouterDocument.model_validate(_mapping(text, source))
     except ValidationError as error:
-        raise DocumentError(f"{source}: {_problems(error)}") from error
+        raise DocumentError(f"{source}: {problems(error)}") from error
 
 
 def parse_worker_list(text: str, source: str) -> WorkerList:
@@ -199,4 +200,4 @@ def parse_worker_list(text: str, source: str) -> WorkerList:
     try:
         return WorkerList.model_validate(_mapping(text, source))
     except ValidationError as error:
-        raise DocumentError(f"{source}: {_problems(error)}") from error
+        raise DocumentError(f"{source}: {problems(error)}") from error

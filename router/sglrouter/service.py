@@ -65,12 +65,12 @@ class Service:
         self._tasks.append(asyncio.create_task(loop))
 
     async def _listen(self, protocol: Any, host: str, port: int) -> int:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            server = await self.router.loop.create_server(
-                protocol, host, port, backlog=BACKLOG, reuse_address=True
-            )
+            sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             raise StartError(f"cannot listen on {host}:{port}: {error}") from error
+        server = await self.router.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
@@ -146,11 +146,13 @@ async def serve(document: RouterDocument) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
-        await service.start()
-        tell_systemd("READY=1")
-        await stop.wait()
-        tell_systemd("STOPPING=1")
-        await service.drain()
-        await service.stop()
+        try:
+            await service.start()
+            tell_systemd("READY=1")
+            await stop.wait()
+            tell_systemd("STOPPING=1")
+            await service.drain()
+        finally:
+            await service.stop()
     finally:
         log.close()

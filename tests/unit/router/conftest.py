@@ -8,11 +8,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httptools
 import pytest
 import uvloop
+
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.service import Service
@@ -235,8 +237,7 @@ class World:
     def log(self) -> list[dict[str, Any]]:
         """The lines so far; closes the log."""
         self.service.log.close()
-        with open(self.log_path, encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+        return [json.loads(line) for line in Path(self.log_path).read_text().splitlines()]
 
 
 async def until(condition: Callable[[], bool], what: str = "the condition") -> None:
@@ -300,7 +301,7 @@ class Harness:
             **changes,
         }
         self.count += 1
-        path = os.path.join(self.folder, f"log-{self.count}")
+        path = str(Path(self.folder) / f"log-{self.count}")
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
         service = Service(RouterDocument.model_validate(data), Log(descriptor))
         await service.start()

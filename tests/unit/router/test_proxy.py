@@ -9,7 +9,8 @@ import pytest
 
 SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\nServer: uvicorn\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-    b"X-Odd:   spaced  value\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"X-Odd:   spaced  value\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
 )
 
 
@@ -39,7 +40,8 @@ def test_only_hop_by_hop_host_and_credentials_change_in_the_head(lab):
                 lab.post(
                     path="/v1/completions?x=%20y&x=2",
                     headers="X-First: 1\r\nAuthorization: Bearer sk-secret\r\nx-api-key: k\r\n"
-                    "Connection: keep-alive, X-Hop\r\nX-Hop: gone\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
+                    "Connection: keep-alive, X-Hop\r\nX-Hop: gone\r\nKeep-Alive: 5\r\n"
+                    "TE: trailers\r\n"
                     "traceparent: 00-ab-cd-01\r\nX-first: 2\r\nX-Request-Id: mine-1\r\n",
                 )
             )
@@ -159,8 +161,11 @@ def test_pipelined_requests_are_answered_in_order(lab):
                 + lab.post({"model": "tiny", "n": 49}, headers="Connection: close\r\n")
             )
             raw = await client.rest()
-            numbers = [int(x.split(b"\r\n\r\n")[1]) for x in raw.split(b"HTTP/1.1 200 OK\r\n")
-                       if b"x-sglctl-worker" in x]
+            numbers = [
+                int(x.split(b"\r\n\r\n")[1])
+                for x in raw.split(b"HTTP/1.1 200 OK\r\n")
+                if b"x-sglctl-worker" in x
+            ]
             assert numbers == list(range(50))
             assert raw.count(b'"ready_workers":2') == 49
 
@@ -234,7 +239,8 @@ def test_an_offered_upgrade_is_ignored(lab):
 
     async def scenario():
         async with lab.world(lab.FakeWorker()) as world:
-            upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+            upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+            upgrade += "HTTP2-Settings: AA\r\n"
             client = await world.client()
             for _ in range(2):
                 client.writer.write(lab.post(headers=upgrade))
@@ -293,9 +299,8 @@ def test_multipart_bodies_are_not_parsed(lab):
 
     async def scenario():
         async with lab.world(lab.FakeWorker()) as world:
-            raw = lab.post(path="/v1/audio/transcriptions", body=b"--b\r\n\x00\xff\r\n--b--").replace(
-                b"application/json", b"multipart/form-data; boundary=b"
-            )
+            raw = lab.post(path="/v1/audio/transcriptions", body=b"--b\r\n\x00\xff\r\n--b--")
+            raw = raw.replace(b"application/json", b"multipart/form-data; boundary=b")
             assert (await world.ask(raw)).status == 200
 
     lab.run(scenario())

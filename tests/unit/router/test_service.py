@@ -13,6 +13,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+
 from sglrouter import __main__ as cli
 from sglrouter import instance
 from sglrouter.errors import DocumentError, StartError
@@ -67,13 +68,16 @@ def test_the_admin_listener_shows_workers_configuration_and_metrics(lab, tmp_pat
         async with lab.world(worker, keys={"file": str(keys)}) as world:
             await world.ask(lab.post(headers="Authorization: Bearer sk-secret-1\r\n"))
             rows = json.loads((await world.admin("/workers")).body)["workers"]
-            assert [(r["id"], r["state"], r["chosen_from"], r["in_flight"], r["queued"])
-                    for r in rows] == [(worker.id, "ready", True, 0, 3)]
+            assert [
+                (r["id"], r["state"], r["chosen_from"], r["in_flight"], r["queued"]) for r in rows
+            ] == [(worker.id, "ready", True, 0, 3)]
             config = (await world.admin("/config")).body
             assert json.loads(config)["fleets"]["chat"]["models"] == ["tiny"]
             metrics = (await world.admin("/metrics")).body.decode()
-            assert ('sglrouter_requests_total{route="/v1/completions",fleet="chat",status="200"} 1'
-                    in metrics)
+            assert (
+                'sglrouter_requests_total{route="/v1/completions",fleet="chat",status="200"} 1'
+                in metrics
+            )
             assert 'sglrouter_first_byte_seconds_count{fleet="chat"} 1' in metrics
             assert 'sglrouter_ready_workers{fleet="chat"} 1' in metrics
             assert f'sglrouter_worker_in_flight{{fleet="chat",worker="{worker.id}"}} 0' in metrics
@@ -87,8 +91,12 @@ def test_the_admin_listener_shows_workers_configuration_and_metrics(lab, tmp_pat
 def test_the_access_log_has_one_line_a_request_and_no_prompt(lab):
     async def scenario():
         async with lab.world(lab.FakeWorker()) as world:
-            await world.ask(lab.post({"model": "tiny", "prompt": "my secret prompt"},
-                                     path="/v1/completions?user=jane"))
+            await world.ask(
+                lab.post(
+                    {"model": "tiny", "prompt": "my secret prompt"},
+                    path="/v1/completions?user=jane",
+                )
+            )
             lines = world.log()
             (line,) = [x for x in lines if x["event"] == "request"]
             assert line["outcome"] == "complete"
@@ -171,10 +179,21 @@ def test_the_command_serves_and_ends_on_sigterm(lab, tmp_path):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(str(tmp_path / "notify"))
         notify.settimeout(10)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sglrouter", "serve", "--worker", f"http://{worker.id}",
-             "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [
+                sys.executable,
+                "-m",
+                "sglrouter",
+                "serve",
+                "--worker",
+                f"http://{worker.id}",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+            ],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
         )
         try:
             assert await asyncio.to_thread(notify.recv, 100) == b"READY=1"
@@ -243,7 +262,8 @@ def test_flags_come_before_the_environment_and_that_before_the_document(tmp_path
     )
 
     def listen(*flags):
-        document = cli.document_of(cli.parser().parse_args(["serve", "--config", str(path), *flags]))
+        arguments = cli.parser().parse_args(["serve", "--config", str(path), *flags])
+        document = cli.document_of(arguments)
         return document.listen.host, document.listen.port, document.listen.admin_host
 
     assert listen() == ("10.0.0.1", 1, "0.0.0.0")
@@ -285,7 +305,9 @@ def metadata(monkeypatch):
     server = HTTPServer(("127.0.0.1", 0), Metadata)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv(
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{server.server_port}/"
+    )
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     yield server

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 
 import boto3
 import pytest
 from moto import mock_aws
+
 from sglrouter import aws, discovery
 from sglrouter.agent_client import ReadError
 from sglrouter.models import AwsDiscovery, FleetRoute
@@ -155,7 +155,7 @@ def test_a_worker_list_is_read_again_and_a_bad_one_is_not_an_empty_one(lab, tmp_
             rows = [{"url": f"http://{w.id}", "fleet": "chat"} for w in workers]
             fresh = tmp_path / "fresh"
             fresh.write_text(json.dumps({"workers": rows}))
-            os.replace(fresh, path)
+            fresh.replace(path)
 
         listing(a)
         kind = {"kind": "file", "path": str(path), "interval_s": 0.02, "state_interval_s": 0.05}
@@ -229,8 +229,15 @@ def test_aws_discovery_finds_the_running_workers_of_its_environment(lab, amazon,
 def test_aws_discovery_reads_every_page():
     """An answer in pages is one set."""
     pages = [
-        {"Instances": [{"InstanceId": f"i-{n}", "PrivateIpAddress": f"10.0.0.{n}", "Tags": [
-            {"Key": "sglctl:fleet", "Value": "chat"}]}]}
+        {
+            "Instances": [
+                {
+                    "InstanceId": f"i-{n}",
+                    "PrivateIpAddress": f"10.0.0.{n}",
+                    "Tags": [{"Key": "sglctl:fleet", "Value": "chat"}],
+                }
+            ]
+        }
         for n in range(3)
     ]
     found = discovery.seen_instances(
@@ -250,9 +257,7 @@ def test_keys_come_from_secrets_manager(lab, amazon):
             header = "Authorization: Bearer sk-12345678\r\n"
             answer = await world.ask(lab.post(headers=header))
             assert (answer.status, answer.error["code"]) == (503, "keys_not_loaded")
-            secrets.create_secret(
-                Name="sglctl/local/api-keys", SecretString='{"a": "sk-12345678"}'
-            )
+            secrets.create_secret(Name="sglctl/local/api-keys", SecretString='{"a": "sk-12345678"}')
             await lab.until(lambda: world.router.keys.loaded)
             assert (await world.ask(lab.post(headers=header))).status == 200
             secrets.put_secret_value(
