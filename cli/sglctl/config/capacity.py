@@ -40,3 +40,16 @@ def split(fleet: Fleet) -> Split:
     )
     spot = GroupCapacity(*(n - m for n, m in zip(total, on_demand, strict=True)))
     return Split(on_demand, spot if spot.max else None)
+
+
+#: GB a worker's root volume needs beside the weights: system, driver, engine, caches.
+SYSTEM_GB, SMALLEST_VOLUME_GB = 12, 60
+
+
+def root_volume_gb(
+    wanted: int | None, weight_bytes: int, *, floor: int = SMALLEST_VOLUME_GB
+) -> int:
+    """The size wanted, else the weights once, a quarter more, and the system; `floor` at least."""
+    if wanted is not None:
+        return wanted
+    return max(floor, SYSTEM_GB + -(-weight_bytes * 5 // (4 * 10**9)))

@@ -31,6 +31,12 @@ class Source(Strict):
     exclude: Texts = Field(
         default=(), description="Files not downloaded (glob): second copies of the weights."
     )
+    file_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Exact sum of the sizes of the weight files; the bake refuses another. "
+        "Absent: not checked.",
+    )
     generate: Literal["tiny"] | None = Field(
         default=None, description="Generate a tiny random model at bake (needs no download)."
     )
@@ -63,9 +69,7 @@ class Hardware(Strict):
     quantization: Quantization | None = Field(
         default=None, description="Kernel to load the weights with here; absent: the model's."
     )
-    dtype: Dtype | None = Field(
-        default=None, description="Compute type here; absent: the model's."
-    )
+    dtype: Dtype | None = Field(default=None, description="Compute type here; absent: the model's.")
     kv_dtype: KvDtype | None = Field(
         default=None, description="KV cache type here; absent: the model's."
     )
@@ -80,7 +84,9 @@ class ModelEntry(Strict):
 
     description: str = Field(description="One line.")
     source: Source = Field(description="Where the weights come from.")
-    weight_bytes: int = Field(gt=0, description="Bytes of the weight files that are loaded.")
+    weight_bytes: int = Field(
+        gt=0, description="Bytes of weights that are loaded (for the fit; may be rounded up)."
+    )
     parameters: int = Field(gt=0, description="Parameters in total.")
     architecture: Architecture = Field(description="The figures the KV cache follows from.")
     context_length: int = Field(gt=0, description="Longest context the model was made for.")
@@ -104,9 +110,7 @@ class Instance(Strict):
     gpu_memory_gib: float = Field(
         default=0, ge=0, description="Memory of one GPU in GiB, as EC2 reports it."
     )
-    compute_capability: float | None = Field(
-        default=None, description="CUDA compute capability."
-    )
+    compute_capability: float | None = Field(default=None, description="CUDA compute capability.")
     usd_per_hour: float | None = Field(
         default=None, ge=0, description="On-demand list price for Linux; null: unknown."
     )

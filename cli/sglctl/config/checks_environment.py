@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from sglctl.config.desired import Desired
@@ -11,6 +12,11 @@ from sglctl.config.finding import Finding, KeyPath
 
 #: CIDR prefixes that hold our subnets (terraform/modules/network says why).
 SHORTEST_PREFIX, LONGEST_PREFIX = 16, 22
+#: The widest range that may reach the admin port.
+WIDEST_ADMIN_PREFIX = 8
+#: Instance metadata, where agents read tags, allows these only in keys.
+#: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+TAG_KEY = re.compile(r"^[A-Za-z0-9+=.,_:@-]+$")
 
 
 def check_environment(desired: Desired) -> Iterator[Finding]:
@@ -19,6 +25,7 @@ def check_environment(desired: Desired) -> Iterator[Finding]:
     yield from _router(desired)
     yield from _tags(desired)
     yield from _served_names(desired)
+    yield from _one_device_per_model(desired)
 
 
 def _release(desired: Desired) -> Iterator[Finding]:
@@ -93,9 +100,8 @@ def _router(desired: Desired) -> Iterator[Finding]:
             )
         if router.count < 2:
             yield source.finding(
-                ("router", "count"), "one router is a single point of failure", "write 2",
-                warning=True,
-            )  # fmt: skip
+                ("router", "count"), "one router is a single point of failure", "write 2 or more"
+            )
     elif desired.environment.account is not None:
         yield source.finding(
             ("account",), "guards nothing on this machine", "remove it", warning=True
@@ -109,6 +115,8 @@ def _router(desired: Desired) -> Iterator[Finding]:
         )  # fmt: skip
     if router.instance_type not in desired.instances.instances:
         yield unknown_instance(desired, ("router", "instance_type"), router.instance_type)
+    if not router.allowed_cidrs:
+        yield source.finding(("router", "allowed_cidrs"), "nobody may connect", "name a network")
     for key in ("allowed_cidrs", "admin_cidrs"):
         for index, text in enumerate(getattr(router, key)):
             yield from _reachable(desired, ("router", key, index), text)
@@ -128,7 +136,7 @@ def _reachable(desired: Desired, path: KeyPath, text: str) -> Iterator[Finding]:
     except ValueError as error:
         yield source.finding(path, f"not a network: {error}")
         return
-    if block.prefixlen == 0 and path[1] == "admin_cidrs":
+    if block.prefixlen < WIDEST_ADMIN_PREFIX and path[1] == "admin_cidrs":
         yield source.finding(
             path, "opens the admin port to the internet", "name the operators' network"
         )
@@ -148,8 +156,12 @@ def _tags(desired: Desired) -> Iterator[Finding]:
     places += [(("fleets", n, "tags"), f.tags) for n, f in desired.environment.fleets.items()]
     for path, tags in places:
         for key in tags:
-            if key.startswith(("aws:", "sglctl:")) or key == "Name":
+            if key.lower().startswith(("aws:", "sglctl:")) or key == "Name":
                 yield source.finding((*path, key), "this tag is written by AWS or sglctl")
+            elif not TAG_KEY.match(key):
+                yield source.finding(
+                    (*path, key), "a tag's key may hold letters, digits and + = . , _ : @ - only"
+                )
 
 
 def _served_names(desired: Desired) -> Iterator[Finding]:
@@ -164,3 +176,21 @@ def _served_names(desired: Desired) -> Iterator[Finding]:
                 "give one of them another `serve_as`",
             )
         owner.setdefault(served, name)
+
+
+def _one_device_per_model(desired: Desired) -> Iterator[Finding]:
+    """An image is named after its model, and holds the engine for one kind of device."""
+    device: dict[str, bool] = {}
+    for name, fleet in desired.environment.fleets.items():
+        for index, instance_type in enumerate(fleet.instance_types):
+            instance = desired.instance(instance_type)
+            if instance is None:
+                continue
+            has_gpu = instance.gpus > 0
+            if device.setdefault(fleet.model, has_gpu) != has_gpu:
+                yield desired.sources["environment"].finding(
+                    ("fleets", name, "instance_types", index),
+                    f"{fleet.model} runs with and without GPU in this environment, and there is "
+                    "one image per model",
+                    "choose one kind",
+                )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from sglctl.config.capacity import split
+from sglctl.config.capacity import root_volume_gb, split
 from sglctl.config.desired import Desired
 from sglctl.config.finding import Finding
 from sglctl.config.fleet import Fleet
@@ -13,9 +13,8 @@ from sglctl.config.fleet import Fleet
 #: A Spot instance is taken two minutes after its notice.
 #: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 SPOT_NOTICE_S = 120
-#: A drain extends its hook with heartbeats: 48 h, or 100 times the heartbeat timeout.
-#: https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
-LONGEST_HOOK_S = 48 * 3600
+#: gp3: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html#gp3-ebs-volume-type
+IOPS_PER_GB, IOPS_PER_MBPS = 500, 4
 
 
 def check_fleet(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
@@ -23,6 +22,40 @@ def check_fleet(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
     yield from check_capacity(desired, name, fleet)
     yield from _warm_pool(desired, name, fleet)
     yield from _deadlines(desired, name, fleet)
+    yield from _volume(desired, name, fleet)
+    yield from _name(desired, name)
+
+
+def _name(desired: Desired, name: str) -> Iterator[Finding]:
+    if name == "router" or name.endswith(("-spot", "-ondemand")):
+        yield desired.sources["environment"].finding(
+            ("fleets", name), "names of groups end so: this one would be taken for another",
+            "choose another name",
+        )  # fmt: skip
+
+
+def _volume(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
+    source, volume = desired.sources["environment"], fleet.root_volume
+    here = ("fleets", name, "root_volume")
+    size = volume.size_gb
+    model = desired.models.get(fleet.model)
+    if model and size is not None and size < root_volume_gb(None, model.weight_bytes, floor=0):
+        yield source.finding(
+            (*here, "size_gb"),
+            f"{size} GB do not hold {model.weight_bytes / 1e9:.0f} GB of weights and the system",
+            f"write {root_volume_gb(None, model.weight_bytes, floor=0)} or more, or remove it",
+        )
+    size = root_volume_gb(size, model.weight_bytes if model else 0)
+    if volume.iops > max(3000, IOPS_PER_GB * size):
+        yield source.finding(
+            (*here, "iops"), f"gp3 allows {IOPS_PER_GB} per GB: {IOPS_PER_GB * size} at {size} GB"
+        )
+    if volume.throughput_mbps > volume.iops / IOPS_PER_MBPS:
+        yield source.finding(
+            (*here, "throughput_mbps"),
+            f"gp3 allows a quarter of the IOPS: {volume.iops // IOPS_PER_MBPS} MB/s",
+            f"lower it, or raise iops to {volume.throughput_mbps * IOPS_PER_MBPS}",
+        )
 
 
 def _references(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
@@ -121,10 +154,6 @@ def _warm_pool(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
 
 def _deadlines(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
     source = desired.sources["environment"]
-    if fleet.drain_deadline_s > LONGEST_HOOK_S:
-        yield source.finding(
-            ("fleets", name, "drain_deadline_s"), "longer than AWS holds a terminate hook (48 h)"
-        )
     if split(fleet).spot is not None and fleet.drain_deadline_s > SPOT_NOTICE_S:
         yield source.finding(
             ("fleets", name, "drain_deadline_s"),

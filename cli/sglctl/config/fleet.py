@@ -98,7 +98,7 @@ class RootVolume(Strict):
         default=None,
         ge=8,
         le=16384,
-        description="Size in GB; absent: 1.25 times the weights plus 40 GB, at least 60.",
+        description="Size in GB; absent: 1.25 times the weights plus 12 GB, at least 60.",
     )
     iops: int = Field(default=3000, ge=3000, le=16000, description="gp3 IOPS; 3000 are free.")
     throughput_mbps: int = Field(
@@ -109,7 +109,7 @@ class RootVolume(Strict):
 class WarmUp(Strict):
     """Real generations before a worker counts as ready."""
 
-    prompts: int = Field(default=2, ge=1, le=100, description="Prompts generated.")
+    prompts: int = Field(default=2, ge=1, le=64, description="Prompts generated.")
     timeout_s: int = Field(default=600, ge=10, le=7200, description="Longest warm-up in seconds.")
 
 
@@ -178,8 +178,8 @@ class Fleet(Strict):
     )
     drain_deadline_s: int = Field(
         default=600,
-        ge=1,
-        le=172800,
+        ge=30,
+        le=12000,
         description="Longest drain in seconds; streams still open then are cut and counted.",
     )
     tags: Tags = Field(default={}, description="Tags of this fleet's instances and volumes.")

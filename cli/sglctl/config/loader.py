@@ -98,20 +98,26 @@ def environment_file(config_dir: Path, environment: str) -> Path:
     return file
 
 
-def config_error(findings: list[Finding]) -> ConfigError:
+class InvalidConfigError(ConfigError):
+    """Files of `config/` are wrong; `findings` says each place."""
+
+    def __init__(self, message: str, findings: list[Finding]) -> None:
+        super().__init__(message)
+        self.findings = findings
+
+
+def config_error(findings: list[Finding]) -> InvalidConfigError:
     """One error that lists them all, in the order of files and lines."""
     ordered = sorted(findings, key=lambda finding: (str(finding.file), finding.line))
     count = f"{len(ordered)} errors" if len(ordered) > 1 else "1 error"
-    return ConfigError("\n  ".join([f"{count} in config/:", *map(str, ordered)]))
+    return InvalidConfigError("\n  ".join([f"{count} in config/:", *map(str, ordered)]), ordered)
 
 
-def load_model(config_dir: Path, name: str) -> ModelEntry:
-    """One model of the catalogue; raises ConfigError."""
+def read_file(file: Path, model: type[M]) -> tuple[M | None, Parsed, list[Finding]]:
+    """One file by itself, its parsed text, and what is wrong with it."""
     reader = _Reader()
-    model = reader.read(config_dir / "models" / f"{name}.yaml", ModelEntry, f"model:{name}")
-    if model is None:
-        raise config_error(reader.findings)
-    return model
+    found = reader.read(file, model, "file")
+    return found, reader.sources["file"], reader.findings
 
 
 def models_known(config_dir: Path) -> tuple[str, ...]:

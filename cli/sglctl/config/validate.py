@@ -15,8 +15,7 @@ from sglctl.config.loader import config_error
 
 def validate(desired: Desired) -> list[Finding]:
     """Errors and warnings of one environment, in the order of files and lines."""
-    found = sorted(set(_all(desired)), key=lambda f: (str(f.file), f.line, f.key, f.message))
-    return found
+    return sorted(set(_all(desired)), key=lambda f: (str(f.file), f.line, f.key, f.message))
 
 
 def errors_of(findings: list[Finding]) -> list[Finding]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
@@ -50,7 +50,7 @@ class Parsed:
 
     def finding(self, path: KeyPath, message: str, fix: str = "", *, warning: bool = False
                 ) -> Finding:  # fmt: skip
-        severity = "warning" if warning else "error"
+        severity: Literal["error", "warning"] = "warning" if warning else "error"
         return Finding(severity, self.file, self.line(path), dotted(path), message, fix)
 
 
