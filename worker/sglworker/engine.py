@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from sglworker.drain import Load, Reading
-from sglworker.errors import UnreachableError
+from sglworker.errors import UnreachableError, WorkerError
 from sglworker.models import FleetDocument
 
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10.0)  # SGLang's /health generates a token
@@ -16,6 +16,7 @@ _LOAD_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 #: A long warm-up prompt: enough for chunked prefill, little enough for a slow engine.
 _LONG_PROMPT_TOKENS = 2048
 _WARM_UP_TOKENS = 8
+_FIRST_ID, _IDS = 100, 64
 
 
 class Engine:
@@ -52,7 +53,7 @@ class Engine:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
             return "silent"
 
-    async def generate(self, fleet: FleetDocument, prompt: str, timeout_s: float) -> None:
+    async def generate(self, fleet: FleetDocument, prompt: list[int], timeout_s: float) -> None:
         """One real generation. Raises UnreachableError when it fails or is empty."""
         body = {
             "model": fleet.served_model_name,
@@ -79,7 +80,9 @@ class Engine:
             async with self._session.request(method, url, json=body, timeout=timeout) as response:
                 if response.status != 200:
                     text = (await response.text())[:200]
-                    raise UnreachableError(f"{url} answered {response.status}: {text}")
+                    refused = 400 <= response.status < 500  # asking again would not help
+                    kind = WorkerError if refused else UnreachableError
+                    raise kind(f"{url} answered {response.status}: {text}")
                 answer = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnreachableError(f"{url}: {error or type(error).__name__}") from error
@@ -88,11 +91,15 @@ class Engine:
         return answer
 
 
-def warm_up_prompts(fleet: FleetDocument) -> list[str]:
-    """Short and long ones in turn, no two with a common prefix (it would be cached)."""
+def warm_up_prompts(fleet: FleetDocument) -> list[list[int]]:
+    """Short and long ones in turn, no two with a common prefix (it would be cached).
+
+    Token ids, so that lengths are exact for every tokenizer; any vocabulary has these.
+    """
     long = max(1, min(_LONG_PROMPT_TOKENS, fleet.context_length // 4))
+    lengths = [min(8, long), long]
     return [
-        f"{index}: " + "warm " * (8 if index % 2 == 0 else long)
+        [_FIRST_ID + (index + position) % _IDS for position in range(lengths[index % 2])]
         for index in range(fleet.warm_up.prompts)
     ]
 
@@ -100,7 +107,7 @@ def warm_up_prompts(fleet: FleetDocument) -> list[str]:
 async def warm_up(engine: Engine, fleet: FleetDocument, retry_s: float = 1.0) -> None:
     """Generate every prompt; a failed one is tried again until `warm_up.timeout_s`.
 
-    Raises UnreachableError with the last failure.
+    Raises UnreachableError with the last failure, WorkerError when the engine refuses one.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + fleet.warm_up.timeout_s

@@ -323,3 +323,14 @@ def test_a_warm_pool_instance_reads_its_weights_and_waits(tmp_path: Path) -> Non
             await fakes.until(lambda: len(here.around.completed) == 2)
 
     live(life, tmp_path, target="Warmed:Stopped", lifecycle="Warmed:Pending:Wait")
+
+
+def test_a_refused_warm_up_fails_at_once(tmp_path: Path) -> None:
+    """An engine that answers 4xx will not change its mind: failed, with its words."""
+
+    async def life(here: World) -> None:
+        async with here.engine(max_total_tokens=16):
+            await here.until("failed")
+        assert "answered 400" in here.agent.worker.machine.reason
+
+    live(life, tmp_path)
