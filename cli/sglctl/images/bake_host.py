@@ -75,10 +75,10 @@ def default_subnet(ec2: Any) -> str:
     return subnets[0]
 
 
-def make_key(folder: Path) -> Path:
-    """A new Ed25519 key pair in `folder`, for one bake."""
+def make_key(folder: Path, comment: str = "sglctl-bake") -> Path:
+    """A new Ed25519 key pair in `folder`; returns the private key."""
     path = folder / "bake-key"
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bake", "-f", str(path)]
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=30)
     except FileNotFoundError as error:
