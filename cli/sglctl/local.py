@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ Hosts = Literal["containers", "processes"]
 _UP_TIMEOUT_S = 600.0
 _DOWN_TIMEOUT_S = 180.0
 _ASK_TIMEOUT_S = 30.0
+_USUAL_PORT = 5566
 _PROBE_TIMEOUT_S = 5.0
 _CONTAINER_TOOLS = ("systemd-nspawn", "debootstrap", "ip", "nsenter")
 
@@ -163,13 +165,25 @@ def up(context: Context, hosts: Hosts, account: str, region: str) -> Emulator:
     _sglocal(
         "up",
         ["--state-dir", str(folder), "--cache-dir", str(cache_home() / "local"),
-         "--hosts", hosts, "--account", account, "--region", region],
+         "--hosts", hosts, "--account", account, "--region", region,
+         "--port", str(_port())],
         _UP_TIMEOUT_S,
     )  # fmt: skip
     emulator = running(context)
     if emulator is None:
         raise LocalError(f"sglocal up left no {folder / 'endpoint.json'}", hint="sglctl local logs")
     return emulator
+
+
+def _port() -> int:
+    """sglocal's usual port, or any (0) where another environment's emulator has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _USUAL_PORT))
+        except OSError:
+            return 0
+    return _USUAL_PORT
 
 
 def down(context: Context) -> bool:

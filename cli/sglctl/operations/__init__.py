@@ -1,0 +1,1 @@
+"""What commands do, put together from the adapters; one module an operation."""
