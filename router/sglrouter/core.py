@@ -141,11 +141,12 @@ class Router:
     def _local(self, route: Route) -> tuple[int, bytes]:
         if route.kind is Kind.HEALTH:
             return self.health()
-        models = self.workers.models
+        models, routes = self.workers.models, self.document.fleets
         if route.kind is Kind.MODELS:
-            return 200, orjson.dumps(replies.models_document(models))
+            return 200, orjson.dumps(replies.models_document(models, routes))
         if route.name in models:
-            return 200, orjson.dumps(replies.model_document(route.name, models[route.name]))
+            fleet = models[route.name]
+            return 200, orjson.dumps(replies.model_document(route.name, fleet, routes[fleet]))
         message = f"The model `{route.name[:200]}` does not exist."
         failure = Failure(404, "model_not_found", message, "model")
         return 404, orjson.dumps(replies.error_document(failure))

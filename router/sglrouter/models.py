@@ -43,10 +43,13 @@ ANY_MODEL = "*"
 class FleetRoute(_Document):
     """One fleet: the model names it answers to, and how long a first byte may take.
 
+    `engine` and `context_length` are what `/v1/models` says as `owned_by` and `max_model_len`.
     The name `*` answers to every model no fleet names; `/v1/models` is then a worker's own list.
     """
 
     models: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    engine: str = "sglang"
+    context_length: Annotated[int, Field(ge=1)] | None = None
     first_byte_timeout_s: Seconds = 300.0
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
 

@@ -6,11 +6,14 @@ Errors have OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import orjson
+
+from sglrouter.models import FleetRoute
 
 JSON = b"application/json"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -96,10 +99,20 @@ def stream_error(message: str) -> bytes:
     return b"data: " + orjson.dumps(document) + b"\n\n"
 
 
-def models_document(models: dict[str, str]) -> dict[str, Any]:
-    """OpenAI's list of models, from model name → fleet name."""
-    return {"object": "list", "data": [model_document(name, models[name]) for name in models]}
+def models_document(models: dict[str, str], routes: Mapping[str, FleetRoute]) -> dict[str, Any]:
+    """OpenAI's list of models, from model name → fleet name and fleet name → route."""
+    data = [model_document(name, fleet, routes[fleet]) for name, fleet in models.items()]
+    return {"object": "list", "data": data}
 
 
-def model_document(name: str, fleet: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "sglctl", "fleet": fleet}
+def model_document(name: str, fleet: str, route: FleetRoute) -> dict[str, Any]:
+    """One model as SGLang lists it: `owned_by` is the engine, `max_model_len` the context."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": route.engine,
+        "root": name,
+        "max_model_len": route.context_length,
+        "fleet": fleet,
+    }

@@ -91,6 +91,16 @@ def render_fleet_document(desired: Desired, name: str) -> dict[str, Any]:
     }
 
 
+def _route(desired: Desired, name: str) -> dict[str, Any]:
+    fleet, _, settings, _ = resolve(desired, name)
+    return {
+        "models": [served_name(fleet)],
+        "engine": fleet.engine,
+        "context_length": settings.context_length,
+        "first_byte_timeout_s": fleet.first_byte_timeout_s,
+    }
+
+
 def render_router_document(desired: Desired) -> dict[str, Any]:
     """What the routers do (sglrouter.models.RouterDocument)."""
     router = desired.environment.router
@@ -104,13 +114,7 @@ def render_router_document(desired: Desired) -> dict[str, Any]:
             "admin_port": ROUTER_ADMIN_PORT,
         },
         "policy": router.policy,
-        "fleets": {
-            name: {
-                "models": [served_name(fleet)],
-                "first_byte_timeout_s": fleet.first_byte_timeout_s,
-            }
-            for name, fleet in desired.environment.fleets.items()
-        },
+        "fleets": {name: _route(desired, name) for name in desired.environment.fleets},
         "limits": {
             "max_body_bytes": router.limits.max_body_bytes,
             "drain_s": router.limits.drain_s,
