@@ -1,0 +1,121 @@
+"""What runs in an environment, as AWS says: groups, instances, targets of the load balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sglctl.aws.session import Session
+from sglctl.core.readiness import GroupState
+
+ROLE, FLEET, ENVIRONMENT = "sglctl:role", "sglctl:fleet", "sglctl:environment"
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance of a group. `lifecycle` is Auto Scaling's state of it."""
+
+    instance_id: str
+    lifecycle: str
+    health: str
+    zone: str
+    instance_type: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """One Auto Scaling group. `fleet` is None for the routers' group."""
+
+    name: str
+    role: str
+    fleet: str | None
+    min: int
+    max: int
+    desired: int
+    warm_min: int | None
+    members: tuple[Member, ...] = field(default=())
+
+    @property
+    def state(self) -> GroupState:
+        def count(*prefixes: str) -> int:
+            return sum(member.lifecycle.startswith(prefixes) for member in self.members)
+
+        return GroupState(self.desired, count("InService"), count("Pending"), count("Terminating"))
+
+
+def groups(session: Session, environment: str) -> list[Group]:
+    """Every group of the environment, routers first."""
+    pages = (
+        session.client("autoscaling")
+        .get_paginator("describe_auto_scaling_groups")
+        .paginate(Filters=[{"Name": f"tag:{ENVIRONMENT}", "Values": [environment]}])
+    )
+    found = [_group(raw) for page in pages for raw in page["AutoScalingGroups"]]
+    return sorted(found, key=lambda group: (group.fleet is not None, group.name))
+
+
+def _group(raw: Mapping[str, Any]) -> Group:
+    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+    warm = raw.get("WarmPoolConfiguration")
+    return Group(
+        name=raw["AutoScalingGroupName"],
+        role=tags.get(ROLE, "?"),
+        fleet=tags.get(FLEET),
+        min=raw["MinSize"],
+        max=raw["MaxSize"],
+        desired=raw["DesiredCapacity"],
+        warm_min=warm.get("MinSize") if warm else None,
+        members=tuple(
+            Member(
+                item["InstanceId"], item["LifecycleState"], item["HealthStatus"],
+                item["AvailabilityZone"], item.get("InstanceType", ""),
+            )
+            for item in raw["Instances"]
+        ),
+    )  # fmt: skip
+
+
+def by_fleet(found: Iterable[Group]) -> dict[str, GroupState]:
+    """A fleet's groups together."""
+    states: dict[str, GroupState] = {}
+    for group in found:
+        if group.fleet is not None:
+            states[group.fleet] = states.get(group.fleet, GroupState(0, 0)) + group.state
+    return states
+
+
+def target_health(session: Session, environment: str) -> dict[str, tuple[str, str]]:
+    """Instance id → (state, reason) of the routers behind the load balancer.
+
+    Empty where there is no target group yet.
+    """
+    client = session.client("elbv2")
+    try:
+        answer = client.describe_target_groups(Names=[f"sgl-{environment}-router"])
+    except client.exceptions.TargetGroupNotFoundException:
+        return {}
+    arn = answer["TargetGroups"][0]["TargetGroupArn"]
+    described = client.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    return {
+        item["Target"]["Id"]: (
+            item["TargetHealth"]["State"], item["TargetHealth"].get("Description", "")
+        )
+        for item in described
+    }  # fmt: skip
+
+
+def last_failure(session: Session, names: Iterable[str]) -> str | None:
+    """Why the newest failed scaling activity of these groups failed, None when none did.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-troubleshooting.html
+    """
+    client = session.client("autoscaling")
+    failed: list[tuple[Any, str]] = []
+    for name in names:
+        answer = client.describe_scaling_activities(AutoScalingGroupName=name, MaxRecords=20)
+        for activity in answer["Activities"]:
+            if activity["StatusCode"] in ("Failed", "Cancelled"):
+                reason = activity.get("StatusMessage") or activity.get("Description", "")
+                failed.append((activity["StartTime"], f"{name}: {reason}"))
+    return max(failed)[1] if failed else None

@@ -1,0 +1,117 @@
+"""Wait until an environment serves, with live progress, a deadline, and the reason at its end."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sglctl.aws.fleet_state import by_fleet, groups, last_failure, target_health
+from sglctl.aws.session import Session
+from sglctl.config.desired import Desired
+from sglctl.core.readiness import GroupState, Observation, Wanted, missing
+from sglctl.errors import WaitTimeoutError
+from sglctl.operations.display import Line
+
+_POLL_S = 1.0
+_HEALTH_TIMEOUT_S = 5.0
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`ca_file`: whom to trust where the certificate is not a public one's."""
+
+    url: str
+    ca_file: Path | None = None
+
+
+def observe(session: Session, environment: str, endpoint: Endpoint) -> Observation:
+    """One look at groups, targets and a router's health."""
+    found = groups(session, environment)
+    targets = target_health(session, environment)
+    routers = [group.state for group in found if group.fleet is None]
+    return Observation(
+        routers=sum(routers, GroupState(0, 0)),
+        healthy_routers=sum(state == "healthy" for state, _ in targets.values()),
+        fleets=by_fleet(found),
+        ready_workers=ready_workers(endpoint),
+    )
+
+
+def ready_workers(endpoint: Endpoint) -> int | None:
+    """What the router behind the load balancer counts; None when no router answers.
+
+    A router without workers answers 503, and still counts (zero).
+    """
+    import httpx
+
+    verify: ssl.SSLContext | bool = True
+    if endpoint.ca_file is not None:
+        verify = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    loopback = endpoint.url.split("//", 1)[-1].startswith("127.")
+    try:
+        with httpx.Client(
+            verify=verify, timeout=_HEALTH_TIMEOUT_S, trust_env=not loopback
+        ) as client:
+            return int(client.get(f"{endpoint.url}/health").json()["ready_workers"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def until_serving(
+    look: Callable[[], Observation],
+    wanted: Wanted,
+    *,
+    timeout_s: float,
+    line: Line,
+    why: Callable[[], str | None],
+    clock: Clock = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Observation:
+    """Look until nothing is missing, once for every router in a row (each counts for itself).
+
+    Raises WaitTimeoutError that names what is missing and the last failure AWS reported.
+    """
+    deadline, in_a_row = clock() + timeout_s, 0
+    while True:
+        seen = look()
+        lacking = missing(seen, wanted)
+        in_a_row = 0 if lacking else in_a_row + 1
+        if in_a_row >= max(1, wanted.routers):
+            return seen
+        line.update("; ".join(lacking) or "checking once more")
+        if clock() >= deadline:
+            reason = why()
+            raise WaitTimeoutError(
+                f"not serving after {timeout_s:.0f} s: {'; '.join(lacking)}"
+                + (f"; the last failure: {reason}" if reason else ""),
+                hint="sglctl status shows every worker; running the command again goes on",
+            )
+        sleep(_POLL_S if lacking else 0.05)
+
+
+def wanted_at_least(desired: Desired) -> Wanted:
+    """After a deploy: every router, and each fleet's minimum (one, if any is desired)."""
+    environment = desired.environment
+    return Wanted(
+        routers=environment.router.count,
+        fleets={
+            name: max(fleet.capacity.min, min(1, fleet.capacity.desired))
+            for name, fleet in environment.fleets.items()
+        },
+    )
+
+
+def launch_deadline_s(desired: Desired) -> float:
+    """The slowest fleet's launch, twice: an instance may be replaced once."""
+    slowest = max(fleet.launch_timeout_s for fleet in desired.environment.fleets.values())
+    return 2.0 * slowest
+
+
+def failure_of(session: Session, environment: str) -> Callable[[], str | None]:
+    """For `until_serving`: asked only when the deadline has passed."""
+    return lambda: last_failure(session, [g.name for g in groups(session, environment)])
