@@ -142,7 +142,7 @@ def _memory(
     instance_type: str, instance: Instance,
 ) -> Iterator[Finding]:  # fmt: skip
     room = fit(model, settings, instance)
-    if room.fits:
+    if room.fits or settings.context_length > model.context_length:  # the latter is told by itself
         return
     each = f"each of {settings.tensor_parallel} GPUs" if instance.gpus else "the machine"
     numbers = (

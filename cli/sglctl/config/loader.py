@@ -55,12 +55,12 @@ def load(
     changed = _replace(source, overrides or {}, os.environ if environ is None else environ)
     wanted = reader.model(changed, Environment)
     catalogue = reader.read(config_dir / "instances.yaml", InstanceCatalogue, "instances")
-    models = _models(reader, config_dir, wanted)
+    models = _models(reader, config_dir, changed.data)
     release = None
     releases = _stems(config_dir / "releases")
-    if wanted and wanted.release in releases:
-        path = config_dir / "releases" / f"{wanted.release}.yaml"
-        release = reader.read(path, Release, "release")
+    named = changed.data.get("release") if isinstance(changed.data, dict) else None
+    if named in releases:
+        release = reader.read(config_dir / "releases" / f"{named}.yaml", Release, "release")
     if wanted is None or catalogue is None or reader.findings:
         raise config_error(reader.findings)
     return Desired(
@@ -159,16 +159,17 @@ class _Reader:
             return None
 
 
-def _models(
-    reader: _Reader, config_dir: Path, environment: Environment | None
-) -> dict[str, ModelEntry]:
-    if environment is None:
-        return {}
+def _models(reader: _Reader, config_dir: Path, data: Any) -> dict[str, ModelEntry]:
+    """The models named in an environment, which itself may be wrong elsewhere."""
+    fleets = data.get("fleets") if isinstance(data, dict) else None
+    blocks = fleets.values() if isinstance(fleets, dict) else ()
+    named = [block.get("model") for block in blocks if isinstance(block, dict)]
     found: dict[str, ModelEntry] = {}
-    for name in sorted({fleet.model for fleet in environment.fleets.values()}):
-        file = config_dir / "models" / f"{name}.yaml"
-        if file.is_file() and (model := reader.read(file, ModelEntry, f"model:{name}")):
-            found[name] = model
+    for name in models_known(config_dir):
+        if name in named:
+            file = config_dir / "models" / f"{name}.yaml"
+            if model := reader.read(file, ModelEntry, f"model:{name}"):
+                found[name] = model
     return found
 
 

@@ -95,7 +95,7 @@ def _kind(part: dict[str, Any]) -> str:
         return f"list of {_kind(part.get('items', {}))}"
     if kind == "object":
         by_pattern: dict[str, Any] = part.get("patternProperties", {})
-        values = part.get("additionalProperties") or next(iter(by_pattern.values()), {})
+        values: Any = part.get("additionalProperties") or next(iter(by_pattern.values()), {})
         return f"mapping of {_kind(values)}" if isinstance(values, dict) else "mapping"
     return _bounded(kind, part)
 

@@ -30,8 +30,21 @@ _TYPES = {
 
 
 def findings_of(error: ValidationError, model: type[BaseModel], parsed: Parsed) -> list[Finding]:
-    """Every error of one document."""
-    return [_finding(item, model, parsed) for item in error.errors(include_url=False)]
+    """Every error of one document; a key that is only misspelt is not reported missing, too."""
+    items = error.errors(include_url=False)
+    meant = {
+        (*item["loc"][:-1], _closest(str(item["loc"][-1]), model, item["loc"][:-1]))
+        for item in items
+        if item["type"] == "extra_forbidden"
+    }
+    # A list whose items are all wrong counts as too short: only the items are worth telling.
+    wrong_inside = {item["loc"][:-1] for item in items}
+    return [
+        _finding(item, model, parsed)
+        for item in items
+        if not (item["type"] == "missing" and item["loc"] in meant)
+        and not (item["type"] == "too_short" and item["loc"] in wrong_inside)
+    ]
 
 
 def _finding(item: ErrorDetails, model: type[BaseModel], parsed: Parsed) -> Finding:
@@ -53,6 +66,8 @@ def _finding(item: ErrorDetails, model: type[BaseModel], parsed: Parsed) -> Find
     if kind == "string_pattern_mismatch":
         pattern = item["ctx"]["pattern"]
         return parsed.finding(path, f"{_shown(given)} does not match {pattern}")
+    if kind == "too_short":
+        return parsed.finding(path, f"needs {item['ctx']['min_length']} or more entries")
     message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return parsed.finding(path, f"must be {message}, not {_shown(given)}")
 
@@ -66,10 +81,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…'"
 
 
+def _closest(key: str, model: type[BaseModel], parent: KeyPath) -> str | None:
+    close = difflib.get_close_matches(key, valid_keys(model, parent), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
 def _nearest(key: str, model: type[BaseModel], parent: KeyPath) -> str:
+    if close := _closest(key, model, parent):
+        return f"did you mean '{close}'?"
     valid = valid_keys(model, parent)
-    if close := difflib.get_close_matches(key, valid, n=1, cutoff=0.5):
-        return f"did you mean '{close[0]}'?"
     return f"valid keys: {', '.join(valid)}" if valid else ""
 
 

@@ -20,6 +20,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sglctl.config.finding import Finding, KeyPath, dotted
 
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -91,6 +93,8 @@ class _Walk:
         self.seen.add(id(node))
         if node.anchor:
             self._wrong(node, path, "anchors are not used here", "write the value out")
+        if not isinstance(node, ScalarNode) and str(node.tag) not in PLAIN_TAGS:
+            self._wrong(node, path, "tags are not used here", f"remove {node.tag}")
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
