@@ -23,8 +23,9 @@ def edit_capacity(
     """The file's new text; only the numbers themselves differ, every other byte stays.
 
     Where `desired` is not given it follows into [min, max]. The result is validated as a whole,
-    and nothing is written (write it as bytes: the line ends are the file's). Raises ConfigError: no such fleet, no warm pool, an order that does
-    not hold, or anything else wrong in the file.
+    and nothing is written (write it as bytes: the line ends are the file's).
+    Raises ConfigError: no such fleet, no warm pool, an order that does not hold, or anything else
+    wrong in the file.
     """
     source = parse(path.read_bytes().decode("utf-8"), path)  # line ends stay as they are
     here: KeyPath = ("fleets", fleet, "capacity")

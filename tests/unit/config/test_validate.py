@@ -31,7 +31,8 @@ ERRORS = [
      "does not fit g5.xlarge: 23.0 GiB needed (15.0 weights + 8.0 KV cache"),
     (CHAT, CHAT + "\n    tensor_parallel: 2", "fleets.chat.instance_types[0]",
      "tensor_parallel 2 needs more GPUs than g6e.xlarge has (1)"),
-    (REASON, "instance_types: [g6e.12xlarge]\n    tensor_parallel: 3", "fleets.reason.instance_types[0]",
+    (REASON, "instance_types: [g6e.12xlarge]\n    tensor_parallel: 3",
+     "fleets.reason.instance_types[0]",
      "does not divide the model's 64 attention heads"),
     (REASON, "instance_types: [g6e.12xlarge, g6e.48xlarge]", "fleets.reason.instance_types[1]",
      "tensor_parallel 8 instead of 4"),
@@ -101,7 +102,8 @@ def test_a_broken_rule_is_one_error_at_its_key(
 
 #: model, what its file changes, instance type, part of the message
 KERNELS = [
-    ("llama-3.3-70b-instruct-fp8", ("  g6.48xlarge:", "  p4d: {tensor_parallel: 8}\n  g6.48xlarge:"),
+    ("llama-3.3-70b-instruct-fp8",
+     ("  g6.48xlarge:", "  p4d: {tensor_parallel: 8}\n  g6.48xlarge:"),
      "p4d.24xlarge", "modelopt_fp8 needs compute capability 8.9, p4d.24xlarge (A100) has 8.0"),
     ("deepseek-r1-distill-qwen-32b-awq", ("tensor_parallel: 4, quantization: awq}",
      "tensor_parallel: 4}"), "g4dn.12xlarge", "awq_marlin needs compute capability 8.0"),
