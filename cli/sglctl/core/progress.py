@@ -36,7 +36,7 @@ def advance(state: Progress, event: Event) -> Progress:
     if isinstance(event, RefreshEvent):
         return replace(state, read=state.read + event.complete)
     if isinstance(event, PlannedEvent):
-        return replace(state, total=state.total + 1)
+        return replace(state, total=state.total + (event.action != "read"))
     if not isinstance(event, ResourceEvent) or event.action == "read":
         return state
     active = dict(state.active)

@@ -148,16 +148,15 @@ def _carry_out(workspace: Workspace, planned: Planned, skip_tests: bool, hosts: 
         apply_plan(workspace, planned)
     if desired.environment.router.api_keys and ensure_value(session, context.environment):
         say(f"Made the first API key (secret sglctl/{context.environment}/api-keys)")
-    url, ca_file = endpoint_url(context, desired, session)
-    endpoint = wait.Endpoint(url, ca_file)
     with live("Waiting until it serves") as line:
         seen = wait.until_serving(
-            lambda: wait.observe(session, context.environment, endpoint),
+            lambda: wait.observe(context, desired, session),
             wait.wanted_at_least(desired),
             timeout_s=wait.launch_deadline_s(desired),
             line=line,
-            why=wait.failure_of(session, context.environment),
+            why=wait.failure_of(context, session),
         )
+    url, ca_file = endpoint_url(context, desired, session)
     reports = () if skip_tests else _tested(context, desired, session)
     model = next(iter(desired.environment.fleets.values()))
     return Deployed(

@@ -62,9 +62,9 @@ def live(title: str) -> Iterator[Line]:
 class TerraformDisplay:
     """Shows a Terraform run's events; finished and failed resources are printed as lines."""
 
-    def __init__(self, line: Line, total: int = 0) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
-        self._state = Progress(total=total)
+        self._state = Progress()
 
     def __call__(self, event: Event) -> None:
         self._state = advance(self._state, event)

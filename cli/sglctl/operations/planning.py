@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import click
@@ -111,7 +110,7 @@ def confirm(workspace: Workspace, question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def apply_plan(workspace: Workspace, planned: Planned, plan: Path | None = None) -> None:
+def apply_plan(workspace: Workspace, planned: Planned) -> None:
     """Apply with live progress, and write the audit line."""
     changes = planned.summary
     title = f"Applying ({changes.headline()})"
@@ -123,6 +122,6 @@ def apply_plan(workspace: Workspace, planned: Planned, plan: Path | None = None)
         live(title) as line,
         workspace.cancellable(),
     ):  # fmt: skip
-        display = TerraformDisplay(line, total=len(changes.changes))
-        workspace.terraform.apply(plan or planned.result.file, on_event=display)
+        # Terraform repeats what it planned before it begins, which gives the total.
+        workspace.terraform.apply(planned.result.file, on_event=TerraformDisplay(line))
     say("Applied.")

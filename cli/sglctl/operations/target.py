@@ -50,7 +50,14 @@ def endpoint_url(context: Context, desired: Desired, session: Session) -> tuple[
         found = [b["url"] for b in status.get("load_balancers", []) if b["name"] == name]
         if not found:
             raise _not_deployed(context)
-        return found[0], Path(status["ca_file"]) if status.get("ca_file") else None
+        if found[0] is None:
+            said = "; ".join(status.get("errors", [])) or "it has no listener yet"
+            raise PreconditionError(
+                f"the load balancer {name} is not served: {said}",
+                hint=f"sglctl local status --env {context.environment}",
+            )
+        secure = found[0].startswith("https:") and status.get("ca_file")
+        return found[0], Path(status["ca_file"]) if secure else None
     client = session.client("elbv2")
     try:
         balancer = client.describe_load_balancers(Names=[name])["LoadBalancers"][0]

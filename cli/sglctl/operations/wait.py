@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sglctl import local
 from sglctl.aws.fleet_state import by_fleet, groups, last_failure, target_health
 from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
+from sglctl.context import Context
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
-from sglctl.errors import WaitTimeoutError
+from sglctl.errors import PreconditionError, WaitTimeoutError
 from sglctl.operations.display import Line
+from sglctl.operations.target import endpoint_url
 
 _POLL_S = 1.0
 _HEALTH_TIMEOUT_S = 5.0
@@ -29,8 +32,17 @@ class Endpoint:
     ca_file: Path | None = None
 
 
-def observe(session: Session, environment: str, endpoint: Endpoint) -> Observation:
+def find_endpoint(context: Context, desired: Desired, session: Session) -> Endpoint | None:
+    """The load balancer's URL; None while it is not served yet."""
+    try:
+        return Endpoint(*endpoint_url(context, desired, session))
+    except PreconditionError:
+        return None
+
+
+def observe(context: Context, desired: Desired, session: Session) -> Observation:
     """One look at groups, targets and a router's health."""
+    environment, endpoint = context.environment, find_endpoint(context, desired, session)
     found = groups(session, environment)
     targets = target_health(session, environment)
     routers = [group.state for group in found if group.fleet is None]
@@ -38,7 +50,7 @@ def observe(session: Session, environment: str, endpoint: Endpoint) -> Observati
         routers=sum(routers, GroupState(0, 0)),
         healthy_routers=sum(state == "healthy" for state, _ in targets.values()),
         fleets=by_fleet(found),
-        ready_workers=ready_workers(endpoint),
+        ready_workers=ready_workers(endpoint) if endpoint else None,
     )
 
 
@@ -112,6 +124,12 @@ def launch_deadline_s(desired: Desired) -> float:
     return 2.0 * slowest
 
 
-def failure_of(session: Session, environment: str) -> Callable[[], str | None]:
+def failure_of(context: Context, session: Session) -> Callable[[], str | None]:
     """For `until_serving`: asked only when the deadline has passed."""
-    return lambda: last_failure(session, [g.name for g in groups(session, environment)])
+
+    def why() -> str | None:
+        said = local.status(context).get("errors") if session.emulated else None
+        names = [group.name for group in groups(session, context.environment)]
+        return "; ".join(said) if said else last_failure(session, names)
+
+    return why

@@ -91,10 +91,15 @@ def load_valid(context: Context) -> Desired:
 def reach(context: Context) -> tuple[Desired, Session]:
     """Checked files and a session whose account is the right one; says when it is emulated."""
     desired = load_valid(context)
+    return desired, connected(context, desired)
+
+
+def connected(context: Context, desired: Desired) -> Session:
+    """A session for an environment; says when it is not where one would think."""
     session = connect(context.environment, desired.environment, local.running(context))
     if session.emulated and not desired.is_local:
         say(f"Note: {context.environment} is emulated at {session.endpoint}, this is not AWS")
-    return desired, session
+    return session
 
 
 def open_workspace(

@@ -1,0 +1,152 @@
+"""What runs: routers, fleets, every worker's own state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sglctl.aws.fleet_state import Group, groups, target_health
+from sglctl.aws.run_command import RunCommand, ScriptResult
+from sglctl.aws.session import Session
+from sglctl.config.desired import Desired
+from sglctl.context import Context
+from sglctl.core.table import table
+from sglctl.errors import SglctlError
+from sglctl.operations.wait import find_endpoint, ready_workers
+
+_STATE_TIMEOUT_S = 10.0
+_PARALLEL = 8
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """`state` is the agent's word, or `unreachable`; `reason` says why."""
+
+    state: str
+    reason: str = ""
+    in_flight: int | None = None
+    queued: int | None = None
+    release: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    environment: str
+    account: str
+    region: str
+    emulated: bool
+    url: str | None
+    ready_workers: int | None
+    groups: tuple[Group, ...]
+    targets: Mapping[str, tuple[str, str]]
+    agents: Mapping[str, AgentState]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "environment": self.environment,
+            "account": self.account,
+            "region": self.region,
+            "emulated": self.emulated,
+            "url": self.url,
+            "ready_workers": self.ready_workers,
+            "groups": [self._group(group) for group in self.groups],
+        }
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        document = asdict(group)
+        for member in document["members"]:
+            key = member["instance_id"]
+            if group.fleet is None:
+                state, reason = self.targets.get(key, ("unregistered", ""))
+                member["target"] = {"state": state, "reason": reason}
+            elif key in self.agents:
+                member["agent"] = asdict(self.agents[key])
+        return {**document, "in_service": group.state.in_service}
+
+    def to_text(self) -> str:
+        where = "emulated on this machine" if self.emulated else "AWS"
+        lines = [f"{self.environment}: account {self.account}, {self.region}, {where}"]
+        if not self.groups:
+            return "\n".join([*lines, "Nothing is deployed."])
+        serving = (
+            "no answer" if self.ready_workers is None else f"{self.ready_workers} workers ready"
+        )
+        lines += [f"{self.url or 'no load balancer'}: {serving}", ""]
+        head = ("GROUP", "IN SERVICE", "DESIRED", "MIN", "MAX", "WARM MIN")
+        rows = [
+            (g.name, g.state.in_service, g.desired, g.min, g.max,
+             "-" if g.warm_min is None else g.warm_min)
+            for g in self.groups
+        ]  # fmt: skip
+        lines += [*table([head, *rows]), ""]
+        return "\n".join(lines + self._members())
+
+    def _members(self) -> list[str]:
+        rows: list[tuple[object, ...]] = [
+            ("INSTANCE", "ROLE", "FLEET", "LIFECYCLE", "STATE", "IN FLIGHT", "REASON")
+        ]
+        for group in self.groups:
+            for member in group.members:
+                if group.fleet is None:
+                    state, reason = self.targets.get(member.instance_id, ("unregistered", ""))
+                    load: object = "-"
+                else:
+                    agent = self.agents.get(member.instance_id, AgentState("unknown"))
+                    state, reason = agent.state, agent.reason
+                    load = "-" if agent.in_flight is None else agent.in_flight
+                rows.append((member.instance_id, group.role, group.fleet or "-",
+                             member.lifecycle, state, load, reason[:60]))  # fmt: skip
+        return table(rows)
+
+
+def look(context: Context, desired: Desired, session: Session) -> Status:
+    """Ask AWS, the load balancer, and every worker's agent (by Run Command)."""
+    found = groups(session, context.environment)
+    endpoint = find_endpoint(context, desired, session)
+    workers = [m.instance_id for g in found if g.fleet is not None for m in g.members]
+    return Status(
+        environment=context.environment,
+        account=session.account,
+        region=session.region,
+        emulated=session.emulated,
+        url=endpoint.url if endpoint else None,
+        ready_workers=ready_workers(endpoint) if endpoint else None,
+        groups=tuple(found),
+        targets=target_health(session, context.environment),
+        agents=agent_states(RunCommand(session.client("ssm")), workers),
+    )
+
+
+def agent_states(commands: RunCommand, instance_ids: list[str]) -> dict[str, AgentState]:
+    """Every worker's state, asked one by one: one that cannot be reached hides no other."""
+
+    def ask(instance_id: str) -> AgentState:
+        try:
+            results = commands.run([instance_id], "sglworker state", timeout_s=_STATE_TIMEOUT_S)
+        except SglctlError as error:
+            return AgentState("unreachable", error.message)
+        return parse_state(results[instance_id])
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return dict(zip(instance_ids, pool.map(ask, instance_ids), strict=True))
+
+
+def parse_state(result: ScriptResult) -> AgentState:
+    """`sglworker state` prints its state document. Pure."""
+    if not result.ok:
+        text = (result.stderr or result.stdout or result.status).strip()
+        return AgentState("unreachable", text.splitlines()[-1] if text else result.status)
+    try:
+        raw = json.loads(result.stdout)
+        return AgentState(
+            state=str(raw["state"]),
+            reason=str(raw.get("reason", "")),
+            in_flight=int(raw["in_flight"]),
+            queued=int(raw["queued"]),
+            release=str(raw.get("release", "")),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        return AgentState("unreachable", f"the agent's answer cannot be read: {error!r}")
