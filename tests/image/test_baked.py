@@ -72,6 +72,16 @@ def test_the_weights_are_in_the_image_as_the_manifest_says(worker: Any) -> None:
     assert sum(int(size) for size in sizes.split()) == model["bytes"] > 0
 
 
+@pytest.mark.parametrize("user", ["sglworker", "sglang"])
+def test_agent_and_engine_can_read_every_file_of_the_model(worker: Any, user: str) -> None:
+    """Written by root at bake, read by others at boot."""
+    folder = f"/opt/models/{manifest(worker)['model']['name']}"
+    unreadable = worker.check_output(
+        f"setpriv --reuid={user} --clear-groups find {folder} ! -readable"
+    )
+    assert unreadable == ""
+
+
 def test_the_engine_is_the_version_the_manifest_says(worker: Any) -> None:
     """Asked from the installed package."""
     found = worker.check_output(
