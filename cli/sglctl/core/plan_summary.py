@@ -131,12 +131,9 @@ def _change(raw: Mapping[str, Any]) -> Change | None:
 
 
 def _changed(change: Mapping[str, Any]) -> tuple[str, ...]:
+    """The attributes that differ; those only known after apply where no other differs (an update
+    lists every computed attribute as unknown, which says nothing)."""
     before, after = change.get("before") or {}, change.get("after") or {}
-    unknown = change.get("after_unknown") or {}
-    return tuple(
-        sorted(
-            key
-            for key in {*before, *after, *unknown}
-            if unknown.get(key) is True or before.get(key) != after.get(key)
-        )
-    )
+    unknown = {key for key, value in (change.get("after_unknown") or {}).items() if value is True}
+    known = {key for key in {*before, *after} - unknown if before.get(key) != after.get(key)}
+    return tuple(sorted(known or unknown))

@@ -39,12 +39,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Wanted:
-    """`fleets`: least workers of each that must serve. `exactly`: no more than those either
-    (after scaling in)."""
+    """`fleets`: least workers of each that must serve. `exact`: fleets that shall have no more
+    than those either (after scaling in)."""
 
     routers: int
     fleets: Mapping[str, int]
-    exactly: bool = False
+    exact: frozenset[str] = frozenset()
 
     @property
     def workers(self) -> int:
@@ -61,7 +61,7 @@ def missing(seen: Observation, wanted: Wanted) -> list[str]:
         if state.in_service < least:
             pending = f" ({state.pending} starting)" if state.pending else ""
             found.append(f"fleet {name}: {state.in_service}/{least} workers in service{pending}")
-        elif wanted.exactly and state.in_service > least:
+        elif name in wanted.exact and state.in_service > least:
             found.append(f"fleet {name}: {state.in_service} workers, {least} wanted (draining)")
     if seen.ready_workers is None:
         found.append("the endpoint does not answer")

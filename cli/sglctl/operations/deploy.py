@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,10 +192,18 @@ def curl_line(
     parts.append(f"{url}/v1/chat/completions")
     parts += ["-H", "'content-type: application/json'"]
     if desired.environment.router.api_keys:
-        env = f"--env {context.environment}"
-        parts += ["-H", f'"authorization: Bearer $(sglctl status {env} --show-key)"']
+        command = f"{shlex.join(_program())} status --env {context.environment} --show-key"
+        parts += ["-H", f'"authorization: Bearer $({command})"']
     body = (
         f'{{"model": "{model}", "stream": true, "max_tokens": 32, '
         '"messages": [{"role": "user", "content": "Hello"}]}'
     )
     return " ".join([*parts, "-d", f"'{body}'"])
+
+
+def _program() -> list[str]:
+    """How this sglctl was called."""
+    called = Path(sys.argv[0])
+    if called.name != "sglctl":
+        return [sys.executable, "-m", "sglctl"]
+    return ["sglctl"] if shutil.which("sglctl") == str(called) else [str(called)]
