@@ -76,7 +76,7 @@ def test_the_weights_are_in_the_image_as_the_manifest_says(worker: Any) -> None:
 def test_agent_and_engine_can_read_every_file_of_the_model(worker: Any, user: str) -> None:
     """Written by root at bake, read by others at boot."""
     folder = f"/opt/models/{manifest(worker)['model']['name']}"
-    unreadable = worker.check_output(f"runuser -u {user} -- find {folder} ! -readable")
+    unreadable = worker.check_output(f"cd / && runuser -u {user} -- find {folder} ! -readable")
     assert unreadable == ""
 
 
