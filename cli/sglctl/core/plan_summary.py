@@ -134,6 +134,34 @@ def _changed(change: Mapping[str, Any]) -> tuple[str, ...]:
     """The attributes that differ; those only known after apply where no other differs (an update
     lists every computed attribute as unknown, which says nothing)."""
     before, after = change.get("before") or {}, change.get("after") or {}
-    unknown = {key for key, value in (change.get("after_unknown") or {}).items() if value is True}
-    known = {key for key in {*before, *after} - unknown if before.get(key) != after.get(key)}
-    return tuple(sorted(known or unknown))
+    unknown = change.get("after_unknown") or {}
+    known = {
+        key
+        for key in {*before, *after}
+        if _differs(before.get(key), after.get(key), unknown.get(key))
+    }
+    return tuple(sorted(known or {key for key, value in unknown.items() if value is True}))
+
+
+def _differs(before: Any, after: Any, unknown: Any) -> bool:
+    """Whether the known parts of two values differ; blocks hold unknown attributes deep inside.
+
+    Absent and empty text are one: providers write either for the same thing.
+    """
+    if unknown is True:
+        return False
+    if isinstance(before, dict) and isinstance(after, dict):
+        within = unknown if isinstance(unknown, dict) else {}
+        return any(
+            _differs(before.get(key), after.get(key), within.get(key))
+            for key in {*before, *after, *within}
+        )
+    if isinstance(before, list) and isinstance(after, list):
+        listed = unknown if isinstance(unknown, list) else []
+        if len(before) != len(after):
+            return True
+        padded = [*listed, *[None] * (len(before) - len(listed))]
+        return any(map(_differs, before, after, padded))
+    if before in (None, "") and after in (None, ""):
+        return False
+    return bool(before != after)

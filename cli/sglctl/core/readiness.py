@@ -61,8 +61,9 @@ def missing(seen: Observation, wanted: Wanted) -> list[str]:
         if state.in_service < least:
             pending = f" ({state.pending} starting)" if state.pending else ""
             found.append(f"fleet {name}: {state.in_service}/{least} workers in service{pending}")
-        elif name in wanted.exact and state.in_service > least:
-            found.append(f"fleet {name}: {state.in_service} workers, {least} wanted (draining)")
+        elif name in wanted.exact and state.in_service + state.terminating > least:
+            leaving = state.in_service + state.terminating - least
+            found.append(f"fleet {name}: {leaving} workers still drain")
     if seen.ready_workers is None:
         found.append("the endpoint does not answer")
     elif seen.ready_workers < wanted.workers:

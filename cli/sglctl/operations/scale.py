@@ -90,8 +90,15 @@ def scale(context: Context, request: Request) -> Scaled | None:
         write(file, old, new)
         if needs_terraform(present, both, request):
             # Workers take longer than Terraform: what fits the present bounds starts now.
-            _set_desired(session, present, early(present, desired_of(present, both, diff, request)))
-            _terraform(context, after, session, fleet, lambda: write(file, new, old))
+            grown = early(present, desired_of(present, both, diff, request))
+            _set_desired(session, present, grown)
+
+            def undo() -> None:
+                write(file, new, old)
+                now = _present(session, context.environment, fleet)
+                _set_desired(session, now, {name: present[name].desired for name in grown})
+
+            _terraform(context, after, session, fleet, undo)
             present = _present(session, context.environment, fleet)
         targets = desired_of(present, both, diff, request)
         _set_desired(session, present, targets)
