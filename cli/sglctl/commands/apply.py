@@ -39,14 +39,14 @@ def command(context: Context, plan_file: Path | None, force_unlock: str | None) 
       sglctl apply --env prod --yes prod.plan
     """
     from sglctl.operations.planning import apply_plan, confirm
-    from sglctl.operations.workspace import open_workspace, reach
+    from sglctl.operations.workspace import open_for_removal, open_workspace, reach
 
     desired, session = reach(context)
+    if force_unlock is not None:
+        _unlock(open_for_removal(context, desired, session), force_unlock)
+        return
     workspace = open_workspace(context, desired, session)
     workspace.init(create_bucket=not context.dry_run)
-    if force_unlock is not None:
-        _unlock(workspace, force_unlock)
-        return
     planned = _planned(workspace, plan_file)
     emit(planned, context.output)
     if not planned.changes:
@@ -85,6 +85,7 @@ def _unlock(workspace: Workspace, lock_id: str) -> None:
     if workspace.context.dry_run:
         say(f"Would give back the lock {lock_id}")
         return
+    workspace.init(create_bucket=False)
     confirm(workspace, f"Give back the lock {lock_id}? Its run must be dead.")
     with audited(workspace.context, "force-unlock", lock=lock_id):
         workspace.terraform.force_unlock(lock_id)
