@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,6 +89,7 @@ class AnsibleRunner:
                 extravars=dict(extra_vars or {}),
                 envvars={
                     **self._environ,
+                    "PATH": f"{Path(sys.executable).parent}:{self._environ.get('PATH', '')}",
                     "ANSIBLE_CONFIG": str(self._project / "ansible.cfg"),
                     "ANSIBLE_HOME": str(self._private / "home"),
                 },
@@ -95,7 +97,9 @@ class AnsibleRunner:
                 event_handler=handle,
                 cancel_callback=interrupted.is_set,
                 quiet=True,
-                settings={"job_timeout": timeout_s, "suppress_env_files": True},
+                # Env files would outlive the run, hold credentials, and overrule the next run.
+                suppress_env_files=True,
+                timeout=timeout_s,
                 rotate_artifacts=5,
             )
         if interrupted.is_set():
