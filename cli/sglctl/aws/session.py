@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,10 @@ class Session:
 def is_emulator_url(url: str) -> bool:
     """Loopback: nothing of AWS's ever is."""
     host = urlsplit(url).hostname or ""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def emulator_environ(base: Mapping[str, str], endpoint: str, region: str) -> dict[str, str]:

@@ -1,0 +1,226 @@
+"""Waiting, scaling and auditing, without AWS: decisions and injected clocks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sglctl.aws.fleet_state import Group, Member, by_fleet
+from sglctl.aws.run_command import ScriptResult
+from sglctl.config.capacity import GroupCapacity, Split
+from sglctl.context import Context
+from sglctl.core.plan_summary import Change
+from sglctl.core.readiness import GroupState, Observation, Wanted, missing
+from sglctl.core.table import table
+from sglctl.errors import PreconditionError, WaitTimeoutError
+from sglctl.operations import scale
+from sglctl.operations.audit import audited, log_file
+from sglctl.operations.scale import Request
+from sglctl.operations.status import AgentState, parse_state
+from sglctl.operations.wait import until_serving
+
+READY = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2)}, 2)
+WANTED = Wanted(2, {"chat": 2})
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "expected"),
+    [
+        (READY, WANTED, []),
+        (Observation(GroupState(2, 2), 1, {"chat": GroupState(2, 1, 1)}, 1), WANTED,
+         ["1/2 routers healthy", "fleet chat: 1/2 workers in service (1 starting)",
+          "1/2 workers routable"]),
+        (Observation(GroupState(2, 2), 2, {}, None), WANTED,
+         ["fleet chat: 0/2 workers in service", "the endpoint does not answer"]),
+        # Scaling in is over when the last worker has drained, not when it was told to.
+        (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2, 0, 1)}, 2),
+         Wanted(2, {"chat": 2}, frozenset({"chat"})), ["fleet chat: 1 workers still drain"]),
+        (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 3)}, 3), WANTED, []),
+        # No workers wanted: a router that answers is enough.
+        (Observation(GroupState(2, 2), 2, {"chat": GroupState(0, 0)}, 0),
+         Wanted(2, {"chat": 0}), []),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(seen: Observation, wanted: Wanted, expected: list[str]) -> None:
+    assert missing(seen, wanted) == expected
+
+
+class Line:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def update(self, text: str) -> None:
+        self.texts.append(text)
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def looking(*answers: Observation) -> Callable[[], Observation]:
+    remaining = list(answers)
+    return lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0]
+
+
+def test_every_router_must_agree() -> None:
+    """The load balancer asks one router after the other, and each counts workers for itself."""
+    poor = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2)}, 1)
+    line, clock = Line(), Clock()
+    until_serving(
+        looking(READY, poor, READY, READY), WANTED, timeout_s=60, line=line,
+        why=lambda: None, clock=clock, sleep=clock.sleep,
+    )  # fmt: skip
+    assert line.texts == ["checking once more", "1/2 workers routable", "checking once more"]
+
+
+def test_a_deadline_names_what_is_missing_and_why() -> None:
+    never = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 0)}, 0)
+    clock = Clock()
+    with pytest.raises(WaitTimeoutError) as caught:
+        until_serving(
+            looking(never), WANTED, timeout_s=30, line=Line(),
+            why=lambda: "InsufficientInstanceCapacity", clock=clock, sleep=clock.sleep,
+        )  # fmt: skip
+    assert "0/2 workers in service" in caught.value.message
+    assert "InsufficientInstanceCapacity" in caught.value.message
+    assert 30 <= clock.now < 32
+
+
+def group(name: str, low: int, high: int, desired: int) -> Group:
+    return Group(name, "worker", "chat", low, high, desired, None)
+
+
+def request(**given: int) -> Request:
+    numbers = dict.fromkeys(("min", "max", "desired", "warm_min")) | given
+    return Request("chat", **numbers, wait=True, timeout_s=None)
+
+
+BOTH = Split(GroupCapacity(1, 2, 1), GroupCapacity(0, 6, 3))
+PRESENT = {"ondemand": group("a", 1, 2, 2), "spot": group("b", 0, 6, 5)}
+
+
+def test_desired_alone_is_not_terraforms() -> None:
+    assert not scale.needs_terraform(PRESENT, BOTH, request(desired=4))
+
+
+@pytest.mark.parametrize(
+    ("present", "asked"),
+    [
+        ({"ondemand": group("a", 0, 2, 1), "spot": group("b", 0, 6, 3)}, request(min=1)),
+        ({"ondemand": group("a", 1, 2, 1)}, request(max=8)),
+        (PRESENT, request(warm_min=1)),
+    ],
+)
+def test_bounds_groups_and_warm_pools_are_terraforms(
+    present: dict[str, Group], asked: Request
+) -> None:
+    assert scale.needs_terraform(present, BOTH, asked)
+
+
+def test_what_scaling_did_since_is_kept_unless_asked_for() -> None:
+    """A new maximum must not undo what a scaling policy just did."""
+    diff = "-  max: 6\n+  max: 8\n"
+    assert scale.desired_of(PRESENT, BOTH, diff, request(max=8)) == {"ondemand": 2, "spot": 5}
+    assert scale.desired_of(PRESENT, BOTH, "", request(desired=4)) == {"ondemand": 1, "spot": 3}
+
+
+def test_what_runs_moves_into_the_new_bounds() -> None:
+    bounds = Split(GroupCapacity(3, 4, 3), GroupCapacity(0, 2, 0))
+    assert scale.desired_of(PRESENT, bounds, "", request(min=3)) == {"ondemand": 3, "spot": 2}
+
+
+def test_only_growth_within_present_bounds_starts_early() -> None:
+    assert scale.early(PRESENT, {"ondemand": 3, "spot": 6}) == {"spot": 6}
+    assert scale.early(PRESENT, {"ondemand": 1, "spot": 2}) == {}
+
+
+def test_a_change_beyond_capacity_is_told_apart() -> None:
+    sizes = Change("update", "aws_autoscaling_group", "g", ("max_size", "min_size"))
+    alarm = Change("update", "aws_cloudwatch_metric_alarm", "a", ("threshold",))
+    template = Change("update", "aws_launch_template", "t", ("image_id",))
+    replaced = Change("replace", "aws_autoscaling_group", "g", ("min_size",))
+    assert scale.beyond((sizes, alarm, template, replaced)) == [template, replaced]
+
+
+def test_a_file_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "local.yaml"
+    file.write_text("new from somebody else\n")
+    with pytest.raises(PreconditionError, match="changed by somebody else"):
+        scale.write(file, "old\n", "mine\n")
+    assert file.read_text() == "new from somebody else\n"
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "local.yaml"
+    file.write_text("old\n")
+    file.chmod(0o640)
+    scale.write(file, "old\n", "mine\n")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("mine\n", 0o640)
+
+
+def test_a_groups_members_are_counted_by_lifecycle() -> None:
+    states = ("InService", "Pending:Wait", "Terminating:Wait", "Warmed:Stopped", "InService")
+    members = tuple(
+        Member(f"i-{n}", state, "Healthy", "us-east-1a", "m7i.large")
+        for n, state in enumerate(states)
+    )
+    one = Group("a", "worker", "chat", 0, 5, 2, None, members)
+    assert one.state == GroupState(2, 2, 1, 1)
+    assert by_fleet([one, one]) == {"chat": GroupState(4, 4, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (ScriptResult("i", "Success", 0, json.dumps(
+            {"state": "ready", "reason": "", "in_flight": 2, "queued": 1, "release": "r"}), ""),
+         AgentState("ready", "", 2, 1, "r")),
+        (ScriptResult("i", "Failed", 127, "", "sh: sglworker: not found\n"),
+         AgentState("unreachable", "sh: sglworker: not found")),
+    ],
+)  # fmt: skip
+def test_an_agents_answer_is_read(result: ScriptResult, expected: AgentState) -> None:
+    assert parse_state(result) == expected
+
+
+def test_an_answer_that_is_no_state_is_said_not_guessed() -> None:
+    found = parse_state(ScriptResult("i", "Success", 0, "hello", ""))
+    assert found.state == "unreachable"
+    assert "cannot be read" in found.reason
+
+
+def test_every_end_of_a_change_leaves_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGLCTL_STATE_DIR", str(tmp_path))
+    context = Context(tmp_path, "dev", "text", yes=True, dry_run=False, verbose=False)
+    with audited(context, "apply", plan="1 to create"):
+        pass
+    for error in (KeyboardInterrupt(), PreconditionError("no key\nmore")):
+        with pytest.raises(type(error)), audited(context, "apply"):
+            raise error
+    lines = [json.loads(line) for line in log_file(context).read_text().splitlines()]
+    assert [(line["action"], line["outcome"], line.get("error")) for line in lines] == [
+        ("apply", "done", None),
+        ("apply", "interrupted", None),
+        ("apply", "failed", "no key"),
+    ]
+    assert lines[0]["plan"] == "1 to create"
+    assert lines[0]["environment"] == "dev"
+
+
+def test_columns_line_up() -> None:
+    assert table([("A", "BB"), (111, 2)]) == ["A    BB", "111  2"]
+    assert table([]) == []
