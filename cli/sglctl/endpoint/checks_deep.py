@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from sglctl.endpoint.client import (
@@ -28,6 +29,12 @@ _SCHEMA: dict[str, Any] = {
 _DATE = r"20[0-9]{2}-[01][0-9]-[0-3][0-9]"
 #: The longest context asked for: enough to cross chunked prefill, cheap on any GPU.
 _CONTEXT_CAP_TOKENS = 16_384
+#: Long enough to be still running when it is cancelled, on any engine.
+_LONG_STREAM_TOKENS = 8_000
+_RATE_EVENTS = 16
+#: How old a load may be (agents read the engine's about once a second), and how soon a
+#: cancelled request must be gone.
+_LOAD_AGE_S, _FREE_S = 3.0, 5.0
 _REPEATS = 8
 _STREAMS = 8
 
@@ -88,22 +95,28 @@ async def shared_prefix(client: EndpointClient) -> str:
     raise CheckFailedError(f"{_REPEATS - 1} repeats, never more than {cached} of {total} cached")
 
 
+async def _context_length(client: EndpointClient) -> int | None:
+    """`max_model_len` of the model, where the endpoint tells it."""
+    listing = (await client.get("/v1/models")).json()
+    found = [m.get("max_model_len") for m in listing["data"] if m["id"] == client.model]
+    return int(found[0]) if found and found[0] else None
+
+
 async def long_context(client: EndpointClient) -> str:
     """A prompt of most of the context is answered, and one beyond it is refused."""
-    listing = (await client.get("/v1/models")).json()
-    limit = next((m.get("max_model_len") for m in listing["data"] if m["id"] == client.model), None)
+    limit = await _context_length(client)
     if not limit:
         raise CheckSkippedError("/v1/models does not tell max_model_len")
     words = 64
     probe = await client.post_ok("/v1/chat/completions", client.chat("word " * words, max_tokens=1))
     per_word = max(1.0, int(probe["usage"]["prompt_tokens"]) / words)
-    wanted = min(int(limit) * 7 // 10, _CONTEXT_CAP_TOKENS)
+    wanted = min(limit * 7 // 10, _CONTEXT_CAP_TOKENS)
     body = client.chat("word " * int(wanted / per_word), max_tokens=4)
     answer = await client.post_ok("/v1/chat/completions", body)
     seen = int(answer["usage"]["prompt_tokens"])
     expect(seen >= wanted // 2, f"only {seen} of about {wanted} prompt tokens were counted")
-    if int(limit) <= _CONTEXT_CAP_TOKENS:
-        beyond = client.chat("word " * int(limit * 1.5), max_tokens=4)
+    if limit <= _CONTEXT_CAP_TOKENS:
+        beyond = client.chat("word " * (limit * 3 // 2), max_tokens=4)
         response = await client.post("/v1/chat/completions", beyond)
         expect(response.status_code in (400, 413), f"beyond {limit}: {response.status_code}")
     return f"{seen} prompt tokens of {limit}"
@@ -122,20 +135,46 @@ async def _in_flight(client: EndpointClient, worker: str | None) -> int:
 
 async def cancellation(client: EndpointClient) -> str:
     """Closing a stream frees the worker long before the stream would have ended."""
-    body = client.chat("Tell a very long story.", max_tokens=1500)
+    limit = await _context_length(client) or _LONG_STREAM_TOKENS
+    tokens = min(limit * 7 // 10, _LONG_STREAM_TOKENS)
+    body = client.chat("Tell a very long story.", max_tokens=tokens)
     if client.is_sglang:
         body["ignore_eos"] = True
     loop = asyncio.get_running_loop()
     async with client.open_stream("/v1/chat/completions", body) as (response, payloads):
         worker = response.headers.get("x-sglctl-worker")
         await anext(payloads)
-        busy = await _in_flight(client, worker)
-    expect(busy >= 1, "the worker did not report the running stream")
+        started = loop.time()
+        for _ in range(_RATE_EVENTS):
+            await anext(payloads)
+        natural_end = started + (loop.time() - started) / _RATE_EVENTS * tokens
+        busy = await _until(client, worker, lambda n: n >= 1, loop.time() + _LOAD_AGE_S)
+        expect(busy is not None, "the worker did not report the running stream")
     closed = loop.time()
-    while (left := await _in_flight(client, worker)) >= busy:
-        expect(loop.time() - closed < 5, f"5 s after closing, {left} requests still run")
+    freed = await _until(client, worker, lambda n: n < (busy or 1), closed + _FREE_S)
+    expect(freed is not None, f"{_FREE_S:.0f} s after closing, {busy} requests still run")
+    expect(
+        loop.time() < natural_end,
+        f"{tokens} tokens ended by themselves within {natural_end - started:.1f} s: nothing shown",
+    )
+    return f"freed within {loop.time() - closed:.1f} s of {natural_end - started:.0f} s"
+
+
+async def _until(
+    client: EndpointClient,
+    worker: str | None,
+    satisfied: Callable[[int], bool],
+    deadline: float,
+) -> int | None:
+    """The worker's load once it satisfies; None at the deadline. Agents read it each second."""
+    loop = asyncio.get_running_loop()
+    while True:
+        load = await _in_flight(client, worker)
+        if satisfied(load):
+            return load
+        if loop.time() > deadline:
+            return None
         await asyncio.sleep(0.1)
-    return f"freed within {loop.time() - closed:.1f} s"
 
 
 async def concurrent_streams(client: EndpointClient) -> str:

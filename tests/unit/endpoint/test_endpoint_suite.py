@@ -113,7 +113,7 @@ class FakeEndpoint:
         return response
 
     async def events(self, body: dict[str, Any], prompt: str) -> AsyncIterator[str]:
-        tokens = min(body["max_tokens"], 400)
+        tokens = min(body["max_tokens"], 2000)
         for index in range(tokens):
             finish = "length" if index == tokens - 1 else None
             choice = {"delta": {"content": "a "}, "finish_reason": finish}
