@@ -5,6 +5,7 @@ https://developer.hashicorp.com/terraform/internals/json-format#plan-representat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,6 +76,13 @@ class PlanSummary:
             for kind, changes in kinds.items():
                 lines.extend(_of_kind(risk, kind, changes))
         return "\n".join(lines)
+
+    def brief(self) -> str:
+        """Kinds and counts only: for a whole environment's end, its 80 addresses say nothing."""
+        kinds = Counter(change.kind for change in self.changes)
+        return "\n".join(
+            [f"Plan: {self.headline()}", *(f"  {kind} x{n}" for kind, n in sorted(kinds.items()))]
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -56,7 +56,7 @@ def destroy(context: Context) -> Destroyed | None:
         count = workspace.terraform.resources()
         if count:
             planned = make_plan(workspace, destroy=True)
-            say(planned.summary.to_text())
+            say(planned.summary.brief())
         if context.dry_run:
             say("Dry run: nothing was changed.")
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,11 +10,12 @@ from typing import Any
 
 import click
 
+from sglctl.aws.adoption import import_id
 from sglctl.config.desired import Desired
 from sglctl.core.cost import EnvironmentCost, hourly_cost
 from sglctl.core.cost_change import CostChange, Price, cost_change
 from sglctl.core.plan_summary import PlanSummary, summarise
-from sglctl.errors import PreconditionError
+from sglctl.errors import PreconditionError, TerraformError
 from sglctl.operations.audit import audited
 from sglctl.operations.display import TerraformDisplay, live
 from sglctl.operations.planfile import PlanMeta
@@ -110,18 +112,58 @@ def confirm(workspace: Workspace, question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def apply_plan(workspace: Workspace, planned: Planned) -> None:
-    """Apply with live progress, and write the audit line."""
+def apply_plan(workspace: Workspace, planned: Planned, targets: list[str] | None = None) -> None:
+    """Apply with live progress, and write the audit line.
+
+    Where resources of an interrupted run stand in the way they are taken into the state, and
+    the rest is planned and applied once more (`targets`: of the plan, for that).
+    """
+    try:
+        _apply_once(workspace, planned)
+    except TerraformError as error:
+        if not _EXISTS.search(error.message) or not _adopt(workspace, planned):
+            raise
+        again = make_plan(workspace, targets=targets)
+        if again.changes:
+            say(again.summary.to_text())
+            _apply_once(workspace, again)
+    say("Applied.")
+
+
+_EXISTS = re.compile(r"AlreadyExists|already (exists|in use|owned)|Duplicate", re.IGNORECASE)
+
+
+def _apply_once(workspace: Workspace, planned: Planned) -> None:
     changes = planned.summary
-    title = f"Applying ({changes.headline()})"
     with (
         audited(
             workspace.context, "apply", account=workspace.session.account,
             emulated=workspace.session.emulated, plan=changes.headline(), digest=workspace.digest,
         ),
-        live(title) as line,
+        live(f"Applying ({changes.headline()})") as line,
         workspace.cancellable(),
     ):  # fmt: skip
         # Terraform repeats what it planned before it begins, which gives the total.
         workspace.terraform.apply(planned.result.file, on_event=TerraformDisplay(line))
-    say("Applied.")
+
+
+def _adopt(workspace: Workspace, planned: Planned) -> int:
+    """Import what the plan wanted to create and what is there already; how many."""
+    known = workspace.terraform.addresses()
+    count = 0
+    for raw in planned.result.document.get("resource_changes", []):
+        if raw["change"]["actions"] != ["create"] or raw["address"] in known:
+            continue
+        identity = import_id(
+            workspace.session, workspace.context.environment, raw["type"], raw["change"]["after"]
+        )
+        if identity is None:
+            continue
+        say(f"Taking {raw['address']} ({identity}), made by an interrupted run, into the state")
+        with (
+            audited(workspace.context, "import", address=raw["address"], id=identity),
+            workspace.cancellable(),
+        ):
+            workspace.terraform.import_resource(raw["address"], identity)
+        count += 1
+    return count

@@ -233,9 +233,8 @@ def _terraform(
     """
     workspace: Workspace = open_workspace(context, after, session)
     workspace.init(create_bucket=False)
-    planned = make_plan(
-        workspace, targets=[f'module.worker_fleet["{fleet}"]', "module.observability"]
-    )
+    targets = [f'module.worker_fleet["{fleet}"]', "module.observability"]
+    planned = make_plan(workspace, targets=targets)
     more = beyond(planned.summary.changes)
     if more:
         say(planned.to_text())
@@ -246,7 +245,7 @@ def _terraform(
             say("The file is as it was.")
             raise
     if planned.changes:
-        apply_plan(workspace, planned)
+        apply_plan(workspace, planned, targets)
 
 
 def _set_desired(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sglctl.terraform.events import Diagnostic, diagnostic
 #: Longest run of each command in seconds. An apply waits for load balancers and NAT gateways.
 TIMEOUTS_S: Mapping[str, float] = {
     "init": 900, "plan": 900, "apply": 3600, "destroy": 3600,
-    "show": 120, "output": 120, "force-unlock": 120, "validate": 120,
+    "show": 120, "output": 120, "force-unlock": 120, "import": 300,
 }  # fmt: skip
 #: How long a lock of somebody else is waited for before StateLockedError.
 LOCK_TIMEOUT = "5s"
@@ -131,10 +131,22 @@ class Terraform:
         document = json.loads(self._capture("output"))
         return {name: entry["value"] for name, entry in document.items()}
 
-    def resources(self) -> int:
-        """How many managed resources the state holds."""
+    def addresses(self) -> frozenset[str]:
+        """The managed resources the state holds."""
         document = json.loads(self._capture("show"))
-        return _count((document.get("values") or {}).get("root_module") or {})
+        return frozenset(_managed((document.get("values") or {}).get("root_module") or {}))
+
+    def resources(self) -> int:
+        """How many those are."""
+        return len(self.addresses())
+
+    def import_resource(self, address: str, identity: str) -> None:
+        """Take an existing resource into the state."""
+        command = self._builder.generate_cmd_string(
+            "import", address, identity, input=False, no_color=IsFlagged,
+            var_file=self._write_variables(), lock_timeout=LOCK_TIMEOUT,
+        )  # fmt: skip
+        self._check("import", self._run("import", command, None))
 
     def force_unlock(self, lock_id: str) -> None:
         """Give back a lock whose holder is dead."""
@@ -213,9 +225,12 @@ class Terraform:
         return str(file)
 
 
-def _count(module: Mapping[str, Any]) -> int:
-    own = sum(1 for item in module.get("resources", []) if item.get("mode") == "managed")
-    return own + sum(_count(child) for child in module.get("child_modules", []))
+def _managed(module: Mapping[str, Any]) -> Iterator[str]:
+    for item in module.get("resources", []):
+        if item.get("mode") == "managed":
+            yield item["address"]
+    for child in module.get("child_modules", []):
+        yield from _managed(child)
 
 
 def _diagnostics(text: str) -> tuple[Diagnostic, ...]:

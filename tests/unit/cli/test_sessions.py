@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sglctl import local
 from sglctl.aws import api_keys, session, state_bucket
@@ -28,15 +26,6 @@ def environment(**given: Any) -> Environment:
     return Environment.model_validate(
         {"region": "us-east-1", "release": "2026.11.1", "fleets": {"chat": fleet}, **given}
     )
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
