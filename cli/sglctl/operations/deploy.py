@@ -157,6 +157,7 @@ def _carry_out(workspace: Workspace, planned: Planned, skip_tests: bool, hosts: 
             timeout_s=wait.launch_deadline_s(desired),
             line=line,
             why=wait.failure_of(context, session),
+            blocked=wait.obstacle_of(context, session),
         )
     url, ca_file = endpoint_url(context, desired, session)
     reports = () if skip_tests else _tested(context, desired, session)

@@ -277,4 +277,5 @@ def _wait(
             timeout_s=request.timeout_s or wait.launch_deadline_s(desired),
             line=line,
             why=wait.failure_of(context, session),
+            blocked=wait.obstacle_of(context, session),
         )

@@ -14,12 +14,16 @@ from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
 from sglctl.context import Context
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
-from sglctl.errors import PreconditionError, WaitTimeoutError
+from sglctl.errors import LocalError, PreconditionError, WaitTimeoutError
 from sglctl.operations.display import Line
 from sglctl.operations.target import endpoint_url
 
 _POLL_S = 1.0
 _HEALTH_TIMEOUT_S = 5.0
+#: How long something that does not pass by itself (a port taken) is tolerated.
+_BLOCKED_S = 15.0
+
+_AGAIN = "checking once more"
 
 Clock = Callable[[], float]
 
@@ -81,21 +85,29 @@ def until_serving(
     timeout_s: float,
     line: Line,
     why: Callable[[], str | None],
+    blocked: Callable[[], str | None] = lambda: None,
     clock: Clock = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Observation:
     """Look until nothing is missing, once for every router in a row (each counts for itself).
 
-    Raises WaitTimeoutError that names what is missing and the last failure AWS reported.
+    Raises WaitTimeoutError that names what is missing and the last failure AWS reported, and
+    LocalError when `blocked` keeps naming an obstacle that waiting does not remove.
     """
     deadline, in_a_row = clock() + timeout_s, 0
+    free_at = clock()
     while True:
         seen = look()
         lacking = missing(seen, wanted)
         in_a_row = 0 if lacking else in_a_row + 1
         if in_a_row >= max(1, wanted.routers):
             return seen
-        line.update("; ".join(lacking) or "checking once more")
+        obstacle = blocked() if lacking else None
+        if obstacle is None:
+            free_at = clock()
+        elif clock() - free_at >= _BLOCKED_S:
+            raise LocalError(obstacle, hint="then run the command again: it goes on from here")
+        line.update("; ".join([*lacking, *([obstacle] if obstacle else [])]) or _AGAIN)
         if clock() >= deadline:
             reason = why()
             raise WaitTimeoutError(
@@ -126,10 +138,15 @@ def launch_deadline_s(desired: Desired) -> float:
 
 def failure_of(context: Context, session: Session) -> Callable[[], str | None]:
     """For `until_serving`: asked only when the deadline has passed."""
+    return lambda: last_failure(
+        session, [group.name for group in groups(session, context.environment)]
+    )
 
-    def why() -> str | None:
-        said = local.status(context).get("errors") if session.emulated else None
-        names = [group.name for group in groups(session, context.environment)]
-        return "; ".join(said) if said else last_failure(session, names)
 
-    return why
+def obstacle_of(context: Context, session: Session) -> Callable[[], str | None]:
+    """For `until_serving`: what the emulator says it cannot do (a port that is taken)."""
+
+    def blocked() -> str | None:
+        return "; ".join(local.status(context).get("errors", [])) or None
+
+    return blocked if session.emulated else lambda: None

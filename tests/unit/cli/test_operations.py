@@ -15,7 +15,7 @@ from sglctl.context import Context
 from sglctl.core.plan_summary import Change
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
 from sglctl.core.table import table
-from sglctl.errors import PreconditionError, WaitTimeoutError
+from sglctl.errors import LocalError, PreconditionError, WaitTimeoutError
 from sglctl.operations import scale
 from sglctl.operations.audit import audited, log_file
 from sglctl.operations.scale import Request
@@ -96,6 +96,29 @@ def test_a_deadline_names_what_is_missing_and_why() -> None:
     assert "0/2 workers in service" in caught.value.message
     assert "InsufficientInstanceCapacity" in caught.value.message
     assert 30 <= clock.now < 32
+
+
+def test_an_obstacle_that_waiting_does_not_remove_ends_it_early() -> None:
+    """A taken port must not cost twenty minutes."""
+    never = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2)}, None)
+    clock = Clock()
+    with pytest.raises(LocalError, match="port 8080 is taken"):
+        until_serving(
+            looking(never), WANTED, timeout_s=1200, line=Line(), why=lambda: None,
+            blocked=lambda: "port 8080 is taken", clock=clock, sleep=clock.sleep,
+        )  # fmt: skip
+    assert 15 <= clock.now < 17
+
+
+def test_an_obstacle_that_passes_is_waited_for() -> None:
+    never = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2)}, None)
+    said = iter(["port 8080 is taken"] * 10 + [None] * 1000)  # type: ignore[list-item]
+    clock = Clock()
+    until_serving(
+        looking(*[never] * 20, READY), WANTED, timeout_s=1200, line=Line(), why=lambda: None,
+        blocked=lambda: next(said), clock=clock, sleep=clock.sleep,
+    )  # fmt: skip
+    assert clock.now >= 20
 
 
 def group(name: str, low: int, high: int, desired: int) -> Group:
