@@ -135,7 +135,10 @@ class Router:
     def health(self) -> tuple[int, bytes]:
         ready = self.workers.ready_count()
         status = "draining" if self.draining else "ok" if ready else "no_ready_worker"
-        body = orjson.dumps({"status": status, "ready_workers": ready})
+        # Keys come minutes after the first start of an environment: routers must not be replaced
+        # for want of them, so this is told and not a 503.
+        keys = self.document.keys is None or self.keys.loaded
+        body = orjson.dumps({"status": status, "ready_workers": ready, "keys_loaded": keys})
         return (200 if status == "ok" else 503), body
 
     def _local(self, route: Route) -> tuple[int, bytes]:

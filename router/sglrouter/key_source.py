@@ -40,11 +40,15 @@ async def read_keys(router: Router, keys: Keys) -> None:
 
 
 async def keep_keys(router: Router, keys: Keys) -> None:
-    """Load the ring every `interval_s`, until cancelled."""
+    """Load the ring every `interval_s`, until cancelled; a reason is logged when it is new."""
+    logged = ""
     while True:
         try:
             await read_keys(router, keys)
+            logged = ""
         except DocumentError as error:
             router.metrics.key_errors += 1
-            router.log.write("keys_unreadable", {"reason": str(error)})
+            if str(error) != logged:
+                logged = str(error)
+                router.log.write("keys_unreadable", {"reason": logged})
         await asyncio.sleep(keys.interval_s if router.keys.loaded else FIRST_INTERVAL_S)

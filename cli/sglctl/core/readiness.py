@@ -29,12 +29,14 @@ class GroupState:
 
 @dataclass(frozen=True)
 class Observation:
-    """One look. `ready_workers`: of the router that answered, None when none did."""
+    """One look. `ready_workers`: of the router that answered, None when none did.
+    `keys_loaded`: whether it has read the API keys (before that it refuses every request)."""
 
     routers: GroupState
     healthy_routers: int
     fleets: Mapping[str, GroupState]
     ready_workers: int | None
+    keys_loaded: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,4 +70,6 @@ def missing(seen: Observation, wanted: Wanted) -> list[str]:
         found.append("the endpoint does not answer")
     elif seen.ready_workers < wanted.workers:
         found.append(f"{seen.ready_workers}/{wanted.workers} workers routable")
+    if not seen.keys_loaded:
+        found.append("a router has not read the API keys yet")
     return found

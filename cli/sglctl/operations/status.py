@@ -15,7 +15,7 @@ from sglctl.config.desired import Desired
 from sglctl.context import Context
 from sglctl.core.table import table
 from sglctl.errors import SglctlError
-from sglctl.operations.wait import find_endpoint, ready_workers
+from sglctl.operations.wait import find_endpoint, router_health
 
 _STATE_TIMEOUT_S = 10.0
 _PARALLEL = 8
@@ -106,6 +106,7 @@ def look(context: Context, desired: Desired, session: Session) -> Status:
     """Ask AWS, the load balancer, and every worker's agent (by Run Command)."""
     found = groups(session, context.environment)
     endpoint = find_endpoint(context, desired, session)
+    health = router_health(endpoint) if endpoint else None
     workers = [m.instance_id for g in found if g.fleet is not None for m in g.members]
     return Status(
         environment=context.environment,
@@ -113,7 +114,7 @@ def look(context: Context, desired: Desired, session: Session) -> Status:
         region=session.region,
         emulated=session.emulated,
         url=endpoint.url if endpoint else None,
-        ready_workers=ready_workers(endpoint) if endpoint else None,
+        ready_workers=health.ready_workers if health else None,
         groups=tuple(found),
         targets=target_health(session, context.environment),
         agents=agent_states(RunCommand(session.client("ssm")), workers),

@@ -50,16 +50,26 @@ def observe(context: Context, desired: Desired, session: Session) -> Observation
     found = groups(session, environment)
     targets = target_health(session, environment)
     routers = [group.state for group in found if group.fleet is None]
+    health = router_health(endpoint) if endpoint else None
     return Observation(
         routers=sum(routers, GroupState(0, 0)),
         healthy_routers=sum(state == "healthy" for state, _ in targets.values()),
         fleets=by_fleet(found),
-        ready_workers=ready_workers(endpoint) if endpoint else None,
+        ready_workers=health.ready_workers if health else None,
+        keys_loaded=health.keys_loaded if health else True,
     )
 
 
-def ready_workers(endpoint: Endpoint) -> int | None:
-    """What the router behind the load balancer counts; None when no router answers.
+@dataclass(frozen=True)
+class RouterHealth:
+    """What a router's `/health` says."""
+
+    ready_workers: int
+    keys_loaded: bool
+
+
+def router_health(endpoint: Endpoint) -> RouterHealth | None:
+    """What the router behind the load balancer says; None when no router answers.
 
     A router without workers answers 503, and still counts (zero).
     """
@@ -73,7 +83,8 @@ def ready_workers(endpoint: Endpoint) -> int | None:
         with httpx.Client(
             verify=verify, timeout=_HEALTH_TIMEOUT_S, trust_env=not loopback
         ) as client:
-            return int(client.get(f"{endpoint.url}/health").json()["ready_workers"])
+            said = client.get(f"{endpoint.url}/health").json()
+            return RouterHealth(int(said["ready_workers"]), bool(said.get("keys_loaded", True)))
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
 

@@ -221,7 +221,11 @@ def test_without_a_ready_worker_the_answer_is_503_with_retry_after(lab):
             assert answer.header("retry-after") == "2"
             health = await world.ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             assert health.status == 503
-            assert json.loads(health.body) == {"status": "no_ready_worker", "ready_workers": 0}
+            assert json.loads(health.body) == {
+                "status": "no_ready_worker",
+                "ready_workers": 0,
+                "keys_loaded": True,
+            }
             at_rest(world)
 
     lab.run(scenario())
