@@ -28,7 +28,10 @@ def commands(root: Path) -> dict[str, list[str]]:
         "ruff check": [str(bin_dir / "ruff"), "check", "."],
         "mypy --strict": [str(bin_dir / "mypy")],
         "import-linter": [str(bin_dir / "lint-imports"), "--no-cache"],
-        "ansible-lint": [str(bin_dir / "ansible-lint"), "--offline", "-q", "ansible"],
+        "ansible-lint": [
+            *(str(bin_dir / "ansible-lint"), "--offline", "--profile", "production"),
+            *("-q", "ansible"),
+        ],
         "terraform fmt": ["terraform", "fmt", "-check", "-recursive", "terraform"],
         "shellcheck": ["shellcheck", *shell],
         "workflow schema": [
@@ -56,6 +59,7 @@ def run(root: Path) -> int:
         bin_dir = Path(sys.executable).parent
         env = {
             **os.environ,
+            "ANSIBLE_CONFIG": str(root / "ansible/ansible.cfg"),
             "ANSIBLE_HOME": home,
             "PATH": f"{bin_dir}:{os.environ.get('PATH', '')}",
             "NO_COLOR": "1",

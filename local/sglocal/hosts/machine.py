@@ -92,7 +92,7 @@ class Machine:
     def is_up(self) -> bool:
         """Whether the guest's systemd has opened the socket that systemctl talks to."""
         leader = self.leader()
-        return leader is not None and Path(f"/proc/{leader}/root/run/systemd/private").exists()
+        return leader is not None and Path(f"/proc/{leader}/root", "run/systemd/private").exists()
 
     def power_off(self, deadline_s: float) -> None:
         """Ask the guest to shut down, wait, then kill whatever is left."""

@@ -220,13 +220,13 @@ def test_an_idle_host_uses_little_processor_time(pair: ContainerDriver) -> None:
 
 def test_a_stopped_host_keeps_its_disk_and_comes_back(driver: ContainerDriver) -> None:
     driver.launch(FIRST)
-    run(driver, "echo kept > /root/file; touch /run/gone")
+    run(driver, "echo kept > /srv/file; touch /run/gone")
     driver.stop(FIRST.instance_id)
     assert driver.status(FIRST.instance_id) == "stopped"
     with pytest.raises(HostError, match="not running"):
         driver.run(FIRST.instance_id, "true", timeout_s=5)
     driver.start(FIRST.instance_id)
-    assert run(driver, "cat /root/file; ls /run/gone 2>/dev/null || echo gone") == "kept\ngone"
+    assert run(driver, "cat /srv/file; ls /run/gone 2>/dev/null || echo gone") == "kept\ngone"
 
 
 def test_a_guest_that_reboots_keeps_running_and_one_that_powers_off_is_stopped(
