@@ -85,16 +85,6 @@ def hourly_cost(desired: Desired) -> EnvironmentCost:
     )
 
 
-def usd_per_million_tokens(usd_per_hour: Decimal | float, tokens_per_s: float) -> float:
-    """Cost of a million tokens: hourly / (tokens/s x 3600) x 10^6.
-
-    Raises ValueError for a rate that is not positive.
-    """
-    if tokens_per_s <= 0:
-        raise ValueError(f"tokens_per_s must be positive, not {tokens_per_s}")
-    return float(usd_per_hour) / (tokens_per_s * 3600) * 1e6
-
-
 def _running_warm(fleet: Fleet) -> int:
     """Prepared workers that are billed like serving ones; stopped ones pay for storage only."""
     return fleet.warm_pool.min if fleet.warm_pool and fleet.warm_pool.state == "Running" else 0

@@ -26,9 +26,6 @@ CONTAINER_TOOLS = {
     "unshare": "util-linux",
 }
 CAP_SYS_ADMIN = 21
-INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
-# Measured: the 22nd host fails to boot at the kernel's default of 128.
-INOTIFY_PER_HOST = 6
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,12 @@ class Facts:
     overlay: bool
     cgroup2: bool
     sys_admin: bool
-    inotify_instances: int
 
 
 def gather(which: Callable[[str], str | None] = shutil.which) -> Facts:
     """Read the facts from the machine (a few small files, no commands)."""
     if platform.system() != "Linux":
-        return Facts(platform.system(), os.geteuid(), (), False, False, False, 0)
+        return Facts(platform.system(), os.geteuid(), (), False, False, False)
     mountinfo = Path("/proc/self/mountinfo").read_text()
     return Facts(
         system="Linux",
@@ -56,7 +52,6 @@ def gather(which: Callable[[str], str | None] = shutil.which) -> Facts:
         overlay=_overlay(),
         cgroup2=parse_hierarchies(mountinfo) is not None,
         sys_admin=bool(_effective_capabilities() >> CAP_SYS_ADMIN & 1),
-        inotify_instances=int(INOTIFY_LIMIT.read_text()),
     )
 
 
@@ -82,25 +77,9 @@ def reasons(kind: HostKind, facts: Facts) -> list[str]:
     return found
 
 
-def limits(kind: HostKind, facts: Facts) -> list[str]:
-    """What works but limits hosts here, each with what to do."""
-    hosts = facts.inotify_instances // INOTIFY_PER_HOST
-    if kind == "processes" or facts.system != "Linux" or hosts >= 64:
-        return []
-    return [
-        f"fs.inotify.max_user_instances={facts.inotify_instances} is enough for about {hosts} "
-        "hosts: sysctl -w fs.inotify.max_user_instances=1024 for more"
-    ]
-
-
 def available(kind: HostKind) -> list[str]:
     """Why hosts of this kind cannot exist on this machine; empty when they can."""
     return reasons(kind, gather())
-
-
-def advice(kind: HostKind) -> list[str]:
-    """What works but limits hosts of this kind on this machine."""
-    return limits(kind, gather())
 
 
 def make_driver(kind: HostKind, *, state_dir: Path, cache_dir: Path) -> HostDriver:

@@ -14,7 +14,7 @@ from sglctl.config.catalogue import ModelEntry
 from sglctl.config.fit import cache_bytes_per_token
 from sglctl.config.fleet import Capacity, Fleet, Purchase
 from sglctl.config.loader import load, read_file
-from sglctl.core.cost import hourly_cost, usd_per_million_tokens
+from sglctl.core.cost import hourly_cost
 
 from .conftest import Change
 
@@ -124,10 +124,3 @@ def test_another_region_is_said(config_dir: Path) -> None:
     cost = hourly_cost(load(config_dir, "prod", overrides={"region": "eu-west-1"}))
     assert cost.other_region
     assert "differ" in cost.basis
-
-
-def test_cost_per_million_tokens() -> None:
-    """751 tokens/s on a g5.xlarge: 0.37 USD, the published figure."""
-    assert usd_per_million_tokens(1.006, 751) == pytest.approx(0.372, abs=0.001)
-    with pytest.raises(ValueError, match="must be positive"):
-        usd_per_million_tokens(1.0, 0)

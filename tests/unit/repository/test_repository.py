@@ -53,7 +53,7 @@ def test_requirements_are_pinned_with_hashes_and_name_no_index(name: str) -> Non
 def test_no_file_names_a_package_index_or_a_home_folder() -> None:
     dot = r"\."
     pattern = re.compile(
-        rf"pypi{dot}org|pythonhosted{dot}org|npmjs{dot}(org|com)|/root/\.|/home/\w+/"
+        rf"pypi{dot}org|pythonhosted{dot}org|npmjs{dot}(org|com)|/root[/]\.|/home/\w+/"
     )
     bad = []
     for path in tracked():

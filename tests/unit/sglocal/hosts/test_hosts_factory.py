@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sglocal.hosts.factory import Facts, limits, reasons
+from sglocal.hosts.factory import Facts, reasons
 
 FIT = Facts(
     system="Linux",
@@ -16,7 +16,6 @@ FIT = Facts(
     overlay=True,
     cgroup2=True,
     sys_admin=True,
-    inotify_instances=128,
 )
 
 
@@ -48,12 +47,3 @@ def test_process_hosts_need_neither_root_nor_tools() -> None:
 
 def test_every_reason_is_told_at_once() -> None:
     assert len(reasons("containers", replace(FIT, euid=1, missing_tools=("ip",)))) == 2
-
-
-def test_the_kernels_default_inotify_limit_is_told_as_a_number_of_hosts() -> None:
-    (told,) = limits("containers", FIT)
-    assert "about 21 hosts" in told
-
-
-def test_a_raised_inotify_limit_needs_no_advice() -> None:
-    assert limits("containers", replace(FIT, inotify_instances=1024)) == []

@@ -38,13 +38,13 @@ def test_a_machine_with_v1_alone_has_no_usable_hierarchy() -> None:
 
 def test_mounts_are_unmounted_latest_first_and_only_below_the_folder() -> None:
     mountinfo = (
-        "40 1 0:40 / /state/hosts/i-1/root rw - overlay overlay rw\n"
-        "41 1 0:41 / /state/hosts/i-1/root/a\\040b rw - tmpfs tmpfs rw\n"
+        "40 1 0:40 / /state/hosts/i-1/disk rw - overlay overlay rw\n"
+        "41 1 0:41 / /state/hosts/i-1/disk/a\\040b rw - tmpfs tmpfs rw\n"
         "42 1 0:42 / /state/hosts-of-another rw - tmpfs tmpfs rw\n"
     )
     assert parse_mount_points(mountinfo, Path("/state/hosts")) == [
-        Path("/state/hosts/i-1/root/a b"),
-        Path("/state/hosts/i-1/root"),
+        Path("/state/hosts/i-1/disk/a b"),
+        Path("/state/hosts/i-1/disk"),
     ]
 
 
