@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sglctl.context import cache_home
-from sglctl.errors import SglctlError
+from sglctl.failure import INTERRUPTED, Failure, failure_of
 from sglctl.options import add_common_options
 
 #: name -> first help line; a module is imported only when its command runs (start-up < 150 ms).
@@ -83,33 +83,27 @@ def main() -> None:
         code = cli.main(prog_name="sglctl", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Running the command again continues from here.", err=True)
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except SglctlError as error:
-        _report(error.message, error.hint, verbose)
-        code = error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as error:  # a bug of ours: one line, the traceback on request
-        _report(
-            f"unexpected {type(error).__name__}: {error}",
-            "this is a bug in sglctl; run again with --verbose and report it",
-            verbose,
-        )
-        code = 1
+    except click.UsageError as error:
+        error.show()
+        code = error.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        code = _report(failure_of(error), verbose)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _report(message: str, hint: str | None, verbose: bool) -> None:
+def _report(failure: Failure, verbose: bool) -> int:
+    """One message, the traceback on request; the exit code."""
     if verbose:
         traceback.print_exc()
+    if failure.exit_code == INTERRUPTED:
+        click.echo(failure.message, err=True)
+        return INTERRUPTED
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
-    if hint:
+    click.echo(failure.message, err=True)
+    if failure.hint:
         click.secho("  try: ", fg="cyan", nl=False, err=True)
-        click.echo(hint, err=True)
+        click.echo(failure.hint, err=True)
+    return failure.exit_code

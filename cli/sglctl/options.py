@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from sglctl.context import Context, find_root
+from sglctl.output import one_document
 
+_OUTPUTS = ("text", "json")
 _OPTIONS = [
     click.option("--env", "environment", metavar="NAME", default=None,
                  help="Environment: a file in config/environments. [SGLCTL_ENV, default: local]"),
-    click.option("--output", type=click.Choice(["text", "json"]), default=None,
+    click.option("--output", type=click.Choice(_OUTPUTS), default=None,
                  help="How the result is printed on stdout. [SGLCTL_OUTPUT, default: text]"),
     click.option("--yes", "-y", is_flag=True, default=None, help="Do not ask for confirmation."),
     click.option("--dry-run", is_flag=True, default=None,
@@ -45,7 +47,8 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: kwargs.pop(name) for name in _NAMES}
         outer: dict[str, Any] = ctx.find_root().obj or {}
         merged = {n: given[n] if given[n] is not None else outer.get(n) for n in _NAMES}
-        return function(make_context(**merged), **kwargs)
+        with one_document(_output(merged["output"])):
+            return function(make_context(**merged), **kwargs)
 
     return wrapper
 
@@ -63,8 +66,16 @@ def make_context(
     return Context(
         root=find_root(Path(start).resolve() if start else Path.cwd()),
         environment=environment or os.environ.get("SGLCTL_ENV") or "local",
-        output=output or os.environ.get("SGLCTL_OUTPUT") or "text",
+        output=_output(output),
         yes=bool(yes),
         dry_run=bool(dry_run),
         verbose=bool(verbose),
     )
+
+
+def _output(given: str | None) -> str:
+    """Raises UsageError when the environment variable says neither."""
+    chosen = given or os.environ.get("SGLCTL_OUTPUT") or "text"
+    if chosen not in _OUTPUTS:
+        raise click.UsageError(f"SGLCTL_OUTPUT is {chosen!r}: write {' or '.join(_OUTPUTS)}")
+    return chosen

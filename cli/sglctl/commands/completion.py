@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from sglctl.output import emit_raw
+
 _WHERE = {
     "bash": "~/.bashrc",
     "zsh": "~/.zshrc",
@@ -27,4 +29,4 @@ def command(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover - click knows all three
         raise click.UsageError(f"click has no completion for {shell}")
-    click.echo(kind(cli, {}, "sglctl", "_SGLCTL_COMPLETE").source())
+    emit_raw(kind(cli, {}, "sglctl", "_SGLCTL_COMPLETE").source())

@@ -11,7 +11,7 @@ import click
 
 from sglctl.context import Context
 from sglctl.options import common
-from sglctl.output import emit, say
+from sglctl.output import emit, emit_raw, say
 
 if TYPE_CHECKING:
     from sglctl.config.desired import Desired
@@ -66,10 +66,10 @@ def schema(context: Context, kind: str, form: str) -> None:
     from sglctl.config.reference import json_schema, markdown
 
     if form == "markdown":
-        click.echo(markdown(), nl=False)
+        emit_raw(markdown())
     else:
         # The schema itself, also with --output json: a validator reads it as it is.
-        click.echo(json.dumps(json_schema(kind), indent=2))
+        emit_raw(json.dumps(json_schema(kind), indent=2))
 
 
 @command.command("render")

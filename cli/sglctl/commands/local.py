@@ -11,7 +11,7 @@ import click
 from sglctl.context import Context
 from sglctl.core.table import table
 from sglctl.options import common
-from sglctl.output import emit, say
+from sglctl.output import emit, hand_over, say
 
 HOSTS = click.Choice(["auto", "containers", "processes"])
 
@@ -64,6 +64,19 @@ def up(context: Context, hosts: str) -> None:
     emit(LocalStatus(local.status(context)), context.output)
 
 
+@dataclass(frozen=True)
+class Removed:
+    """`there`: whether anything was."""
+
+    there: bool
+
+    def to_json(self) -> dict[str, bool]:
+        return {"removed": self.there}
+
+    def to_text(self) -> str:
+        return "Removed." if self.there else "Nothing was running."
+
+
 @command.command("down")
 @common
 def down(context: Context) -> None:
@@ -76,7 +89,7 @@ def down(context: Context) -> None:
         return
     with audited(context, "local down"):
         there = local.down(context)
-    say("Removed." if there else "Nothing was running.")
+    emit(Removed(there), context.output)
 
 
 @command.command("status")
@@ -99,6 +112,7 @@ def logs(context: Context, host: str | None, follow: bool, lines: int) -> None:
     from sglctl import local
 
     arguments = [*([host] if host else []), "--lines", str(lines)]
+    hand_over()
     code = local.follow_logs(context, [*arguments, *(["--follow"] if follow else [])])
     raise click.exceptions.Exit(11 if code not in (0, 130) else code)
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
 from sglctl.context import Context
 from sglctl.options import common
 from sglctl.output import emit
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    key: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"key": self.key}
+
+    def to_text(self) -> str:
+        return self.key
 
 
 @click.command("status")
@@ -33,6 +46,6 @@ def command(context: Context, show_key: bool) -> None:
                 f"{context.environment} has no API key yet",
                 hint=f"sglctl deploy --env {context.environment} makes one",
             )
-        click.echo(key)
+        emit(ApiKey(key), context.output)
         return
     emit(look(context, desired, session), context.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from sglctl.main import COMMANDS, cli
 from sglctl.operations import reference
@@ -159,3 +161,60 @@ def test_a_dry_run_of_scale_shows_the_difference_and_keeps_the_file(checkout: Pa
     assert "+    capacity: {min: 2, max: 4, desired: 2}" in done.stderr
     assert done.returncode == 4
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "key"),
+    [
+        (["plan"], 4, "error"),
+        (["scale"], 2, "error"),
+        (["validate", "--env", "nowhere"], 3, "error"),
+        (["local", "env"], 11, "error"),
+        (["destroy"], 0, "result"),
+        (["destroy", "--dry-run"], 0, "result"),
+        (["deploy", "--dry-run", "--hosts", "processes"], 0, "result"),
+        (["local", "down"], 0, "result"),
+        (["local", "down", "--dry-run"], 0, "result"),
+        (["local", "status"], 0, "result"),
+        (["test", "--dry-run"], 0, "result"),
+        (["version"], 0, "result"),
+    ],
+)
+def test_json_is_one_document_also_of_failures_and_dry_runs(
+    checkout: Path, args: list[str], code: int, key: str
+) -> None:
+    done = sglctl(checkout, *args, "--output", "json")
+    assert done.returncode == code, done.stderr
+    document = json.loads(done.stdout)
+    assert sorted(document) == sorted(["version", key])
+    if key == "error":
+        assert document["error"]["exit_code"] == code
+        assert document["error"]["message"] in done.stderr
+
+
+def test_outside_a_repository_json_is_a_document_too(checkout: Path) -> None:
+    done = sglctl(checkout, "--root", str(checkout.parent), "plan", "--output", "json")
+    assert done.returncode == 4
+    assert "no sglctl repository" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_an_unknown_output_in_the_environment_is_refused(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGLCTL_ROOT", str(checkout))
+    monkeypatch.setenv("SGLCTL_OUTPUT", "yaml")
+    done = CliRunner().invoke(cli, ["version"])
+    assert done.exit_code == 2
+    assert "SGLCTL_OUTPUT is 'yaml'" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_not_called_a_bug(checkout: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sglctl", "--root", str(checkout), "version"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 4
+    assert "the disk is full" in done.stderr
+    assert "bug" not in done.stderr
