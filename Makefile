@@ -31,7 +31,7 @@ destroy: setup ## Remove the environment
 
 test: setup ## Run every test this machine allows; says what it skipped and why
 	@$(SGLCTL) doctor --install --quiet --for tests || true
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-quick: setup ## Unit tests only
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
