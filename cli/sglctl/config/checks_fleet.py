@@ -113,8 +113,11 @@ def check_capacity(desired: Desired, name: str, fleet: Fleet) -> Iterator[Findin
 
 
 def _warm_pool(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
-    """PutWarmPool refuses groups with a mixed-instances policy or Spot.
-    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutWarmPool.html"""
+    """Warm pools are of on-demand groups, and of one type until several were seen on AWS.
+
+    PutWarmPool refuses Spot; groups with a mixed-instances policy it takes since November 2025.
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutWarmPool.html
+    """
     source, pool = desired.sources["environment"], fleet.warm_pool
     if pool is None:
         return
@@ -123,7 +126,7 @@ def _warm_pool(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
     if len(fleet.instance_types) > 1:
         yield source.finding(
             ("fleets", name, "instance_types"),
-            "a warm pool allows one instance type only (AWS refuses it on a mixed group)",
+            "a warm pool allows one instance type only (several are not supported yet)",
             f"keep {fleet.instance_types[0]}, or remove warm_pool",
         )
     if groups.on_demand.max == 0:
