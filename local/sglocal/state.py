@@ -3,6 +3,7 @@
 endpoint.json   how to reach it; exists once it answers
 settings.json   what `up` was asked for; enough for `down` to remove everything
 daemon.log      what the daemon logged
+logs            consoles of the last hosts that ended
 lock            held by `up` and `down` while they work
 daemon.lock     held by the daemon for as long as it lives
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from sglctl.aws.session import Session
 from sglctl.core.readiness import GroupState
 
+#: Descriptions of activities name the instance: "Launching a new EC2 instance: i-0123…".
+_INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
 ROLE, FLEET, ENVIRONMENT = "sglctl:role", "sglctl:fleet", "sglctl:environment"
 
 
@@ -105,17 +108,29 @@ def target_health(session: Session, environment: str) -> dict[str, tuple[str, st
     }  # fmt: skip
 
 
-def last_failure(session: Session, names: Iterable[str]) -> str | None:
+@dataclass(frozen=True)
+class FailedActivity:
+    """`instance_id` is None where no instance could be launched at all."""
+
+    group: str
+    reason: str
+    instance_id: str | None
+
+
+def last_failure(session: Session, names: Iterable[str]) -> FailedActivity | None:
     """Why the newest failed scaling activity of these groups failed, None when none did.
 
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-troubleshooting.html
     """
     client = session.client("autoscaling")
-    failed: list[tuple[Any, str]] = []
+    failed: list[tuple[Any, FailedActivity]] = []
     for name in names:
         answer = client.describe_scaling_activities(AutoScalingGroupName=name, MaxRecords=20)
         for activity in answer["Activities"]:
             if activity["StatusCode"] in ("Failed", "Cancelled"):
-                reason = activity.get("StatusMessage") or activity.get("Description", "")
-                failed.append((activity["StartTime"], f"{name}: {reason}"))
-    return max(failed)[1] if failed else None
+                said = activity.get("Description", "")
+                found = _INSTANCE_ID.search(said)
+                reason = activity.get("StatusMessage") or said
+                failure = FailedActivity(name, reason, found[0] if found else None)
+                failed.append((activity["StartTime"], failure))
+    return max(failed, key=lambda pair: pair[0])[1] if failed else None

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sglctl import local
-from sglctl.aws.fleet_state import by_fleet, groups, last_failure, target_health
+from sglctl.aws.fleet_state import (
+    FailedActivity,
+    by_fleet,
+    groups,
+    last_failure,
+    target_health,
+)
 from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
 from sglctl.context import Context
@@ -149,9 +155,27 @@ def launch_deadline_s(desired: Desired) -> float:
 
 def failure_of(context: Context, session: Session) -> Callable[[], str | None]:
     """For `until_serving`: asked only when the deadline has passed."""
-    return lambda: last_failure(
-        session, [group.name for group in groups(session, context.environment)]
-    )
+
+    def why() -> str | None:
+        found = groups(session, context.environment)
+        failed = last_failure(session, [group.name for group in found])
+        if failed is None:
+            return None
+        roles = {group.name: group.role for group in found}
+        return told(failed, roles[failed.group], context.environment, emulated=session.emulated)
+
+    return why
+
+
+def told(failed: FailedActivity, role: str, environment: str, *, emulated: bool) -> str:
+    """What failed, and the command that shows what the instance itself said. Pure."""
+    text = f"{failed.group}: {failed.reason}"
+    if failed.instance_id is None:
+        return text
+    log = f"sglctl local logs --env {environment} {failed.instance_id}"
+    if not emulated:
+        log = f"aws logs tail /sglctl/{environment}/{role} --log-stream-names {failed.instance_id}"
+    return f"{text} (what {failed.instance_id} said: {log})"
 
 
 def obstacle_of(context: Context, session: Session) -> Callable[[], str | None]:

@@ -22,6 +22,7 @@ from sglocal.hosts.cgroups import Group, hierarchies
 from sglocal.hosts.driver import CommandResult, HostError, HostSpec, HostStatus
 from sglocal.hosts.hub import Hub
 from sglocal.hosts.images import keep_image, layers_of
+from sglocal.hosts.kept_logs import keep_log
 from sglocal.hosts.machine import (
     Machine,
     enter_command,
@@ -189,6 +190,7 @@ class ContainerDriver:
 
     def _discard(self, host: _Host) -> None:
         self._stop_now(host)
+        keep_log(self._state_dir, host.spec.instance_id, host.machine.log)
         shutil.rmtree(host.folder)
         with self._lock:
             self._hosts.pop(host.spec.instance_id, None)

@@ -18,6 +18,7 @@ from typing import Literal
 
 from sglocal.hosts import namespaces, process_table
 from sglocal.hosts.driver import CommandResult, HostError, HostSpec, HostStatus
+from sglocal.hosts.kept_logs import keep_log
 from sglocal.hosts.names import checked_id, loopback_address
 from sglocal.hosts.probe import status_of
 from sglocal.hosts.process_host import (
@@ -151,6 +152,7 @@ class ProcessDriver:
 
     def _discard(self, host: _Host) -> None:
         self._halt(host, 0.0)
+        keep_log(self._state_dir, host.spec.instance_id, host.layout.log)
         shutil.rmtree(host.layout.folder)
         with self._lock:
             self._hosts.pop(host.spec.instance_id, None)

@@ -60,7 +60,12 @@ class Groups:
             return
         result = record.settled(self.emulator.clock())
         if result == "ABANDON":
-            record.activity.finish("Failed", "A launch hook abandoned the instance.")
+            # After AWS's own wording.
+            record.activity.finish(
+                "Failed",
+                "Instance failed to complete user's Lifecycle Action: it was abandoned: "
+                "Lifecycle Action Completed with ABANDON Result",
+            )
             record_of(group).failed(self.emulator.clock())
             reason = "an instance was taken out of service because its launch hook abandoned it."
             members.retire(self.emulator, group, state, reason, skip_hooks=False)
