@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,10 @@ _DOWN_TIMEOUT_S = 180.0
 _ASK_TIMEOUT_S = 30.0
 _USUAL_PORT = 5566
 _PROBE_TIMEOUT_S = 5.0
+#: How long an interrupted `sglocal` may take back what it began.
+_CLEAN_UP_S = 30.0
+#: What it puts before the one line (and what follows it) that says why it failed.
+_ERROR_PREFIX = "sglocal: error: "
 _CONTAINER_TOOLS = ("systemd-nspawn", "debootstrap", "ip", "nsenter")
 
 NOT_EXERCISED = "Ansible, systemd and testinfra are not exercised"
@@ -219,22 +225,54 @@ def _http(timeout_s: float = _PROBE_TIMEOUT_S) -> Any:
 
 
 def _sglocal(verb: str, arguments: Sequence[str], timeout_s: float) -> None:
+    """Run it; its talk goes to our stderr as it comes, its error becomes ours.
+
+    A session of its own: the terminal's Ctrl-C reaches it once, from here, and it gets the time
+    to take back what it began.
+    """
     command = [sys.executable, "-m", "sglocal", verb, *arguments]
+    errors: list[str] = []
+    with subprocess.Popen(
+        command, env=_environ(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+    ) as process:  # fmt: skip
+        relay = threading.Thread(target=_relay, args=(process, errors), daemon=True)
+        relay.start()
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise LocalError(
+                f"sglocal {verb} did not end within {timeout_s:.0f} s", hint="sglctl local logs"
+            ) from error
+        except BaseException:
+            _interrupt(process)
+            raise
+        finally:
+            relay.join(_PROBE_TIMEOUT_S)
+    if code != 0:
+        said = "\n  ".join(errors) or f"sglocal {verb} failed (exit {code}); it gave no reason"
+        raise LocalError(said, hint="the emulator's own log: sglctl local logs")
+
+
+def _relay(process: subprocess.Popen[str], errors: list[str]) -> None:
+    """Print talk; from the line that names an error on, keep it for the message."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if errors or line.startswith(_ERROR_PREFIX):
+            errors.append(line.removeprefix(_ERROR_PREFIX).rstrip())
+        else:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """SIGINT once, time to clean up, then SIGKILL."""
+    process.send_signal(signal.SIGINT)
     try:
-        # Its talk goes to our stderr as it comes; stdout stays ours.
-        done = subprocess.run(
-            command, env=_environ(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=None, text=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise LocalError(
-            f"sglocal {verb} did not end within {timeout_s:.0f} s", hint="sglctl local logs"
-        ) from error
-    if done.returncode != 0:
-        said = done.stdout.strip().splitlines()[-1:] or ["its reason stands above"]
-        raise LocalError(
-            f"sglocal {verb} failed (exit {done.returncode}): {said[0]}", hint="sglctl local logs"
-        )
+        process.wait(_CLEAN_UP_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
 
 
 def _environ() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -15,6 +16,8 @@ from typing import Any
 from sglocal import daemon
 from sglocal.errors import LocalError
 from sglocal.hosts.driver import HostError
+from sglocal.hosts.kept_logs import ended_hosts, kept_log
+from sglocal.hosts.names import checked_id
 from sglocal.state import StateDir, UpSettings
 
 DEFAULT_PORT = 5566
@@ -26,7 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except (LocalError, HostError) as error:
-        sys.stderr.write(f"sglocal: {error}\n")
+        sys.stderr.write(f"sglocal: error: {error}\n")
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # the machine's: a full disk, a folder of somebody else
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"sglocal: error: {where}{error.strerror or error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("sglocal: interrupted\n")
@@ -165,15 +175,22 @@ def _render(status: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _host_log(state: StateDir, instance_id: str) -> Path:
+    """The console of a host, also of one that ended a while ago."""
+    kept = kept_log(state.folder, checked_id(instance_id))
+    if kept.is_file():
+        return kept
+    hosts = {h["instance_id"]: h["log"] for h in _running_status(state)["hosts"]}
+    if instance_id not in hosts:
+        running = ", ".join(sorted(hosts)) or "none"
+        ended = ", ".join(ended_hosts(state.folder)) or "none"
+        raise LocalError(f"no host {instance_id}; running: {running}; ended lately: {ended}")
+    return Path(hosts[instance_id])
+
+
 def _logs(arguments: argparse.Namespace) -> int:
     state = StateDir(arguments.state_dir)
-    path = state.log_file
-    if arguments.host:
-        hosts = {h["instance_id"]: h["log"] for h in _running_status(state)["hosts"]}
-        if arguments.host not in hosts:
-            known = ", ".join(sorted(hosts)) or "none"
-            raise LocalError(f"no host {arguments.host}; there are: {known}")
-        path = Path(hosts[arguments.host])
+    path = _host_log(state, arguments.host) if arguments.host else state.log_file
     if not path.exists():
         raise LocalError(f"there is no log yet: {path}")
     with path.open(errors="replace") as handle:

@@ -49,7 +49,7 @@ def up(settings: UpSettings, say: Say) -> dict[str, Any]:
 
     state = StateDir(Path(settings.state_dir))
     with state.exclusive(LOCK_TIMEOUT_S):
-        if state.daemon_lives():
+        if _await_settled(state):
             return _already_up(state, settings, say)
         binary()
         make_driver(
@@ -64,11 +64,23 @@ def up(settings: UpSettings, say: Say) -> dict[str, Any]:
         return _start(state, settings, say)
 
 
+def _await_settled(state: StateDir) -> bool:
+    """Whether a daemon runs; one that starts (its `up` was killed) or stops is waited for."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while state.daemon_lives():
+        if state.endpoint() is not None or time.monotonic() >= deadline:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def _already_up(state: StateDir, wanted: UpSettings, say: Say) -> dict[str, Any]:
     running, endpoint = state.settings(), state.endpoint()
     if running is None or endpoint is None:
         raise LocalError(
-            f"a daemon in {state.folder} is starting or stopping; try again in a moment"
+            f"a daemon in {state.folder} has been starting or stopping for "
+            f"{STOP_TIMEOUT_S:.0f} s; see {state.log_file}, or remove it: "
+            f"`sglocal down --state-dir {state.folder}`"
         )
     for name in ("hosts", "account", "region"):
         if getattr(running, name) != getattr(wanted, name):
@@ -99,9 +111,19 @@ def _start(state: StateDir, settings: UpSettings, say: Say) -> dict[str, Any]:
     try:
         return _await(state, process, say, offset)
     except BaseException:
-        if process.poll() is None:
-            process.terminate()
+        _stop_start(process)
         raise
+
+
+def _stop_start(process: subprocess.Popen[bytes]) -> None:
+    """Whoever interrupted a start may start again at once: nothing is left of this one then."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _await(

@@ -108,7 +108,7 @@ def status(context: Context) -> None:
               help="Lines to begin with.")  # fmt: skip
 @common
 def logs(context: Context, host: str | None, follow: bool, lines: int) -> None:
-    """What the emulator logged, or HOST (an instance id)."""
+    """What the emulator logged, or what HOST printed (an instance id; of the last 20 ended too)."""
     from sglctl import local
 
     arguments = [*([host] if host else []), "--lines", str(lines)]

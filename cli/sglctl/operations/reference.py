@@ -19,6 +19,10 @@ _INTRO = """\
 Generated from the commands themselves by `python -m sglctl.operations.reference`; a test compares.
 
 stdout is the result (`--output json` for programs), stderr is talk.
+With JSON stdout is one document, `{"version": 1, "result": …}` (null when a dry run only talked)
+or `{"version": 1, "error": {"message", "hint", "exit_code"}}`; what has a format of its own
+(`completion`, `config schema`, `local logs`) is printed as it is, and a command line that cannot
+be read is told on stderr only (exit code 2).
 With `--dry-run` a command that changes something only prints what it would do;
 without `--yes` it asks first.
 Every change leaves a line in `audit.jsonl` of the environment's state folder

@@ -99,6 +99,23 @@ def test_up_repairs_what_a_killed_daemon_left(sglocal: Sglocal) -> None:
     assert sglocal.endpoint()["pid"] != killed
 
 
+def test_an_interrupted_up_can_be_repeated_at_once(sglocal: Sglocal) -> None:
+    """Ctrl-C while the daemon starts: the next `up` finds nothing in its way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sglocal", "up", "--state-dir", str(sglocal.state), "--cache-dir",
+         str(sglocal.cache), "--hosts", "processes", "--account", "111122223333", "--region",
+         "us-east-1", "--port", "0"],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "starting the emulator" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "sglocal: interrupted\n")
+    again = sglocal.up()
+    assert again.returncode == 0, again.stderr
+
+
 def test_a_taken_port_is_one_clear_line(sglocal: Sglocal) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
