@@ -121,6 +121,24 @@ def test_hosts_are_as_they_were_baked_and_serve(fleet: Sglctl, tmp_path: Path) -
     assert int(passed[1]) > 30
 
 
+def test_real_sglang_answers_as_the_stub_is_held_to(fleet: Sglctl) -> None:
+    """The contract suite against the live engine, from inside the hosts' network."""
+    hosts = fleet.json("local", "status")["hosts"]
+    worker = next(host for host in hosts if host["role"] == "worker")
+    url = f"http://{worker['address']}:30000"
+    hub = endpoint(fleet)["hub"]
+    done = subprocess.run(
+        ["nsenter", f"--net=/run/netns/{hub}", sys.executable, "-m", "pytest", "-q", "-m", "engine",
+         "tests/contract/engine", "-p", "no:cacheprovider"],
+        cwd=ROOT, env={**os.environ, "SGLCTL_ENGINE_URL": url}, capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert passed is not None
+    assert int(passed[1]) > 30
+
+
 def emulator_client(where: dict[str, Any], service: str) -> Any:
     import boto3
 
