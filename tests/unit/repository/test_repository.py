@@ -31,6 +31,39 @@ def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_page_of_docs_is_reachable_from_the_readme() -> None:
+    """A link to a folder leads to every page in it."""
+    pages = {page.resolve() for page in tracked("*.md")}
+    seen, ahead = set[Path](), {ROOT / "README.md"}
+    while ahead:
+        page = ahead.pop()
+        seen.add(page)
+        for link in relative_links(page.read_text(encoding="utf-8")):
+            target = (page.parent / link.split("#")[0]).resolve()
+            ahead |= {p for p in pages if target in (p, p.parent)} - seen
+    assert sorted(str(p.relative_to(ROOT)) for p in pages - seen) == []
+
+
+def named_in_the_architecture() -> set[Path]:
+    """Paths of the block that shows the tree; `<name>` is written as `*`."""
+    block = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    found, parents = set(), {0: Path()}
+    for line in block.strip("\n").splitlines():
+        indent = len(line) - len(line.lstrip())
+        names = re.split(r"\s{2,}", line.strip())[0].split(" ")
+        for name in names:
+            found.add(parents[indent] / re.sub(r"<\w+>", "*", name))
+        parents[indent + 2] = parents[indent] / names[0]
+    return found
+
+
+def test_the_architecture_shows_the_tree_as_it_is() -> None:
+    named = named_in_the_architecture()
+    assert [str(path) for path in named if not any(ROOT.glob(str(path)))] == []
+    top = {path.relative_to(ROOT).parts[0] for path in tracked()} - {".gitignore"}
+    assert top - {path.parts[0] for path in named} == set()
+
+
 def test_every_make_verb_a_page_names_exists() -> None:
     verbs = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
