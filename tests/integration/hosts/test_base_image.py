@@ -10,16 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from container_world import MARKS
 
 from sglocal.hosts.base import base_path, ensure_base
 from sglocal.hosts.driver import HostError
-from sglocal.hosts.factory import available
 
-WHY_NOT = available("containers")
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.skipif(bool(WHY_NOT), reason="; ".join(WHY_NOT) or "containers work here"),
-]
+pytestmark = MARKS
 
 DEBOOTSTRAP = """#!/bin/sh
 for word; do case "$word" in /*) root=$word;; esac; done

@@ -1,127 +1,24 @@
 """Container hosts, for real: systemd-nspawn, overlay disks, a network namespace of their own.
 
 One module-wide pair of hosts serves the tests that only look; the others make their own.
-The base image comes from the cache (`SGLCTL_CACHE_DIR`, else the XDG cache folder).
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from container_world import FIRST, MARKS, SECOND, root_links, run, wait_for
 
-from sglocal.hosts import mounts, namespaces
-from sglocal.hosts.base import base_name, ensure_base
-from sglocal.hosts.cgroups import Group, hierarchies
 from sglocal.hosts.containers import ContainerDriver
-from sglocal.hosts.driver import HostError, HostSpec
-from sglocal.hosts.factory import available, make_driver
-from sglocal.hosts.names import hub_name, veth_name
-from sglocal.hosts.sweep import sweep
+from sglocal.hosts.driver import HostError
+from sglocal.hosts.names import veth_name
 
-WHY_NOT = available("containers")
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.skipif(bool(WHY_NOT), reason="; ".join(WHY_NOT) or "containers work here"),
-]
-
-FIRST = HostSpec(
-    "i-0000000000000000a",
-    "10.40.0.11",
-    16,
-    {},
-    environment={"AWS_ENDPOINT_URL": "http://169.254.169.253:5566", "AWS_REGION": "us-east-1"},
-)
-SECOND = replace(FIRST, instance_id="i-0000000000000000b", address="10.40.0.12")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.02)
-
-
-def leftovers(state_dir: Path) -> list[str]:
-    """Everything of a state folder that is still on the machine."""
-    hub = hub_name(state_dir)
-    groups = [root / hub for root in hierarchies().roots if (root / hub).exists()]
-    folders = Path("/run/systemd/nspawn/propagate").glob(f"{hub}*")
-    processes = [
-        entry.name
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _mentions(entry, state_dir)
-    ]
-    found = [*mounts.mounted_below(state_dir), *namespaces.names(hub), *groups, *folders]
-    return [*map(str, found), *processes]
-
-
-def _mentions(entry: Path, state_dir: Path) -> bool:
-    try:
-        return str(state_dir / "hosts").encode() in (entry / "cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def root_links() -> str:
-    return subprocess.check_output(["ip", "-brief", "address"], text=True)
-
-
-@pytest.fixture(scope="module")
-def cache_dir() -> Path:
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sglctl"
-    cache = Path(os.environ.get("SGLCTL_CACHE_DIR") or default)
-    ensure_base(cache, print)
-    return cache
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("key") / "id"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
-    return file
-
-
-def made_driver(state_dir: Path, cache_dir: Path) -> Iterator[ContainerDriver]:
-    driver = ContainerDriver(state_dir, cache_dir)
-    driver.close()
-    driver.prepare()
-    driver.ensure_network("10.40.0.0/16")
-    yield driver
-    driver.close()
-    assert leftovers(state_dir) == []
-
-
-@pytest.fixture
-def driver(tmp_path: Path, cache_dir: Path) -> Iterator[ContainerDriver]:
-    yield from made_driver(tmp_path, cache_dir)
-
-
-@pytest.fixture(scope="module")
-def pair(
-    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, key: Path
-) -> Iterator[ContainerDriver]:
-    """A driver with FIRST and SECOND, whose sshd answers."""
-    for driver in made_driver(tmp_path_factory.mktemp("pair"), cache_dir):
-        public = key.with_suffix(".pub").read_text()
-        for spec in (FIRST, SECOND):
-            driver.launch(replace(spec, authorized_keys=[public]))
-        for spec in (FIRST, SECOND):
-            run(driver, "until ss -Hltn sport = :22 | grep -q .; do sleep 0.05; done", spec)
-        yield driver
-
-
-def run(driver: ContainerDriver, script: str, spec: HostSpec = FIRST) -> str:
-    result = driver.run(spec.instance_id, script, timeout_s=20)
-    assert result.returncode == 0, result
-    return result.stdout.strip()
+pytestmark = MARKS
 
 
 def test_two_hosts_boot_within_three_seconds(driver: ContainerDriver) -> None:
@@ -294,142 +191,6 @@ def test_a_terminated_host_is_gone_within_a_second_and_its_address_is_free(
     assert driver.status(FIRST.instance_id) == "gone"
     driver.launch(replace(SECOND, address=FIRST.address))
     driver.terminate(FIRST.instance_id)  # no error when it is gone
-
-
-def test_a_failed_launch_leaves_nothing_and_says_why(
-    driver: ContainerDriver, tmp_path: Path
-) -> None:
-    with pytest.raises(HostError, match=r"no network holds 192\.168\.0\.9"):
-        driver.launch(replace(FIRST, address="192.168.0.9"))
-    broken = tmp_path / "broken"
-    (broken / "layers/00/sbin").mkdir(parents=True)  # covers the base's link to /usr/sbin: no init
-    (broken / "image.json").write_text(f'{{"version": 1, "base": "{base_name()}"}}')
-    (broken / "layers/00/usr").touch()
-    with pytest.raises(HostError, match="ended while booting"):
-        driver.launch(replace(FIRST, image_root=broken))
-    assert list(driver.hosts()) == []
-    driver.launch(FIRST)
-
-
-def test_a_sweep_in_a_new_process_removes_what_a_killed_emulator_left(
-    tmp_path: Path, cache_dir: Path
-) -> None:
-    program = f"""
-import time
-from pathlib import Path
-from sglocal.hosts.driver import HostSpec
-from sglocal.hosts.factory import make_driver
-state, cache = Path({str(tmp_path)!r}), Path({str(cache_dir)!r})
-driver = make_driver("containers", state_dir=state, cache_dir=cache)
-driver.prepare("10.40.0.0/16")
-for number in (11, 12):
-    driver.launch(HostSpec(f"i-{{number}}", f"10.40.0.{{number}}", 16, {{}}))
-print("up", flush=True)
-driver.run("i-11", "sleep 600", timeout_s=600)
-"""
-    emulator = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    with emulator:
-        assert emulator.stdout is not None
-        assert emulator.stdout.readline() == "up\n"
-        emulator.kill()
-    assert len(leftovers(tmp_path)) > 8
-
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", f"{_IMPORT}; sweep(Path({str(tmp_path)!r}))"], check=True)
-    assert time.monotonic() - began < 5
-    assert leftovers(tmp_path) == []
-    assert not (tmp_path / "hosts").exists()
-
-
-_IMPORT = "from pathlib import Path; from sglocal.hosts.sweep import sweep"
-
-
-def test_a_sweep_copes_with_a_host_whose_init_was_killed(
-    driver: ContainerDriver, tmp_path: Path
-) -> None:
-    driver.launch(FIRST)
-    loop = driver._hosts[FIRST.instance_id].loop
-    assert loop is not None
-    loop.kill()
-    sweep(tmp_path)
-    assert leftovers(tmp_path) == []
-
-
-def test_two_emulators_on_one_machine_use_the_same_addresses(
-    tmp_path: Path, cache_dir: Path
-) -> None:
-    drivers = [
-        make_driver("containers", state_dir=tmp_path / name, cache_dir=cache_dir) for name in "ab"
-    ]
-    try:
-        for driver in drivers:
-            driver.prepare("10.40.0.0/16")
-            driver.launch(FIRST)
-        drivers[0].close()
-        assert drivers[1].run(FIRST.instance_id, "true", timeout_s=10).returncode == 0
-    finally:
-        for driver in drivers:
-            driver.close()
-    assert [leftovers(tmp_path / name) for name in "ab"] == [[], []]
-
-
-def test_hosts_launch_and_terminate_from_many_threads(driver: ContainerDriver) -> None:
-    specs = [
-        replace(FIRST, instance_id=f"i-{number:017x}", address=f"10.40.1.{number}")
-        for number in range(1, 7)
-    ]
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(driver.launch, specs))
-        assert len(driver.hosts()) == 6
-        twice = [one.instance_id for one in specs] * 2
-        list(pool.map(driver.terminate, twice))
-    assert list(driver.hosts()) == []
-
-
-def test_hosts_run_where_cgroup_v2_is_mounted_alone(tmp_path: Path, cache_dir: Path) -> None:
-    """A mount namespace stands in for such a machine (its controllers stay with v1)."""
-    program = f"""
-from pathlib import Path
-from sglocal.hosts.cgroups import hierarchies
-from sglocal.hosts.driver import HostSpec
-from sglocal.hosts.factory import make_driver
-assert not hierarchies().hybrid
-state, cache = Path({str(tmp_path)!r}), Path({str(cache_dir)!r})
-driver = make_driver("containers", state_dir=state, cache_dir=cache)
-try:
-    driver.prepare("10.40.0.0/16")
-    driver.launch(HostSpec("i-1", "10.40.0.11", 16, {{}}))
-    print(driver.run("i-1", "timeout 15 systemctl is-system-running --wait", timeout_s=20).stdout)
-    driver.stop("i-1")
-    driver.start("i-1")
-    driver.terminate("i-1")
-finally:
-    driver.close()
-"""
-    alone = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
-    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
-    command = [*shell, f'{alone} && exec "$@"', "sh", sys.executable, "-c", program]
-    assert subprocess.check_output(command, text=True) == "running\n\n"
-    assert leftovers(tmp_path) == []
-
-
-def test_a_group_is_killed_member_by_member_where_the_kernel_has_no_switch(
-    driver: ContainerDriver, tmp_path: Path
-) -> None:
-    group = Group(hierarchies(), f"{hub_name(tmp_path)}/i-members")
-    group.make()
-    inside, outside = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
-    try:
-        (group.unified / "cgroup.procs").write_text(str(inside.pid))
-        for process in (inside, outside):
-            group.kill_member(process.pid)
-        assert inside.wait(5) == -9
-        assert outside.poll() is None  # no member: its number might be anybody's
-    finally:
-        for process in (inside, outside):
-            process.kill()
-            process.wait()
-        group.remove()
 
 
 def test_the_log_shows_what_the_hosts_services_print(pair: ContainerDriver) -> None:
