@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from tempfile import gettempdir
 from typing import Any
 
 import click
 
+from sglctl.context import cache_home, state_home
 from sglctl.errors import PreconditionError, SglctlError
 
 INTERRUPTED = 130
@@ -20,8 +22,8 @@ _AGAIN = "then run the command again: it goes on from here"
 
 #: errno → (what it means, what to do). These are about the machine, not about sglctl.
 _MACHINE: dict[int, tuple[str, str]] = {
-    errno.ENOSPC: ("the disk is full", f"free space there, {_AGAIN}"),
-    errno.EDQUOT: ("your disk quota is used up", f"free space there, {_AGAIN}"),
+    errno.ENOSPC: ("the disk is full", f"free space {{folders}}, {_AGAIN}"),
+    errno.EDQUOT: ("your disk quota is used up", f"free space {{folders}}, {_AGAIN}"),
     errno.EROFS: ("the file system is read-only", "name another folder, see `sglctl --help`"),
     errno.EACCES: ("access is denied", "check owner and mode, or run as the user who owns it"),
     errno.EPERM: ("the operation is not permitted", "run as root, or as the user who owns it"),
@@ -64,7 +66,10 @@ def failure_of(error: BaseException) -> Failure:
 def _of_machine(error: OSError) -> Failure:
     meaning, fix = _MACHINE[error.errno or 0]
     where = f"{error.filename}: " if error.filename else ""
-    return Failure(f"{where}{meaning}", fix, PreconditionError.exit_code)
+    # A write does not say which file it was about; these are the folders that we write to.
+    places = f"in {state_home()} (state), {cache_home()} (cache) or {gettempdir()}"
+    folders = "there" if error.filename else places
+    return Failure(f"{where}{meaning}", fix.format(folders=folders), PreconditionError.exit_code)
 
 
 def _of_network(error: BaseException) -> Failure | None:

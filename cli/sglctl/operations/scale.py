@@ -20,11 +20,11 @@ from sglctl.config.loader import load
 from sglctl.context import Context
 from sglctl.core.plan_summary import Change
 from sglctl.core.readiness import Observation, Wanted
-from sglctl.errors import PreconditionError
+from sglctl.errors import PreconditionError, SglctlError
 from sglctl.operations import wait
 from sglctl.operations.audit import audited
 from sglctl.operations.display import live
-from sglctl.operations.planning import apply_plan, confirm, make_plan
+from sglctl.operations.planning import Planned, apply_plan, confirm, make_plan
 from sglctl.operations.workspace import Workspace, connected, load_valid, open_workspace
 from sglctl.output import say
 
@@ -227,25 +227,31 @@ def _present(session: Session, environment: str, fleet: str) -> dict[str, Group]
 def _terraform(
     context: Context, after: Desired, session: Session, fleet: str, undo: Callable[[], None]
 ) -> None:
-    """Plan only what depends on the fleet's capacity; ask where more would change with it.
+    """Plan only what depends on the fleet's capacity, and apply it.
 
-    `undo` takes the edit back when the answer is no.
+    `undo` takes the edit back when nothing of it was applied: the state is locked, the plan
+    fails, the answer is no.
     """
-    workspace: Workspace = open_workspace(context, after, session)
-    workspace.init(create_bucket=False)
     targets = [f'module.worker_fleet["{fleet}"]', "module.observability"]
-    planned = make_plan(workspace, targets=targets)
-    more = beyond(planned.summary.changes)
-    if more:
-        say(planned.to_text())
-        try:
-            confirm(workspace, f"{len(more)} changes are about more than capacity. Apply them too?")
-        except (click.Abort, PreconditionError):
-            undo()
-            say("The file is as it was.")
-            raise
+    try:
+        workspace = open_workspace(context, after, session)
+        workspace.init(create_bucket=False)
+        planned = _agreed(workspace, targets)
+    except (SglctlError, click.Abort, KeyboardInterrupt):
+        undo()
+        say("Nothing was scaled; the file is as it was.")
+        raise
     if planned.changes:
         apply_plan(workspace, planned, targets)
+
+
+def _agreed(workspace: Workspace, targets: list[str]) -> Planned:
+    """The plan; asks where it changes more than capacity."""
+    planned = make_plan(workspace, targets=targets)
+    if more := beyond(planned.summary.changes):
+        say(planned.to_text())
+        confirm(workspace, f"{len(more)} changes are about more than capacity. Apply them too?")
+    return planned
 
 
 def _set_desired(

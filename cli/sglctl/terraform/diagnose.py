@@ -116,9 +116,14 @@ def parse_lock(text: str) -> LockInfo | None:
 def locked(lock: LockInfo) -> StateLockedError:
     """Who, since when, and how to unlock."""
     doing = f" ({lock.operation.lower()})" if lock.operation else ""
+    since = re.sub(r"\.\d+ \+0000 UTC$", " UTC", lock.created)
+    # The key of the state object names the environment (docs/reference/interfaces.md, "Names").
+    found = re.search(r"environments/([a-z0-9-]+)\.tfstate", lock.path)
+    where = f" --env {found[1]}" if found else ""
     return StateLockedError(
-        f"the state is locked by {lock.who} since {lock.created}{doing}, lock {lock.lock_id}",
-        hint=f"wait for that run to end; if it is dead: sglctl apply --force-unlock {lock.lock_id}",
+        f"the state is locked by {lock.who} since {since}{doing}, lock {lock.lock_id}",
+        hint="wait for that run to end; if it is dead: "
+        f"sglctl apply{where} --force-unlock {lock.lock_id}",
     )
 
 

@@ -23,6 +23,7 @@ def _os_error(number: int) -> OSError:
     [
         (StateLockedError("locked by me", hint="wait"), "locked by me", "wait", 6),
         (_os_error(errno.ENOSPC), "/var/lib/x: the disk is full", "free space", 4),
+        (OSError(errno.ENOSPC, "No space left"), "the disk is full", "(state)", 4),
         (_os_error(errno.EDQUOT), "/var/lib/x: your disk quota is used up", "free space", 4),
         (_os_error(errno.EACCES), "/var/lib/x: access is denied", "owner and mode", 4),
         (_os_error(errno.EROFS), "read-only", "another folder", 4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from sglctl.context import Context
 from sglctl.core.plan_summary import Change
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
 from sglctl.core.table import table
-from sglctl.errors import LocalError, PreconditionError, WaitTimeoutError
+from sglctl.errors import LocalError, PreconditionError, StateLockedError, WaitTimeoutError
 from sglctl.operations import scale
 from sglctl.operations.audit import audited, log_file
 from sglctl.operations.scale import Request
@@ -247,3 +248,20 @@ def test_every_end_of_a_change_leaves_a_line(
 def test_columns_line_up() -> None:
     assert table([("A", "BB"), (111, 2)]) == ["A    BB", "111  2"]
     assert table([]) == []
+
+
+@pytest.mark.parametrize("error", [StateLockedError("locked"), KeyboardInterrupt()])
+def test_a_scale_that_cannot_be_planned_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whoever is told that the state is locked has nothing to tidy up."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(scale, "open_workspace", refuse)
+    undone: list[str] = []
+    anything: Any = None
+    with pytest.raises(type(error)):
+        scale._terraform(anything, anything, anything, "chat", lambda: undone.append("undo"))
+    assert undone == ["undo"]

@@ -9,7 +9,7 @@ import pytest
 
 from sglctl.core.progress import Progress, advance
 from sglctl.errors import StateLockedError
-from sglctl.terraform.diagnose import likely_fix, to_error
+from sglctl.terraform.diagnose import LockInfo, likely_fix, locked, to_error
 from sglctl.terraform.events import (
     Diagnostic,
     Event,
@@ -108,6 +108,20 @@ def test_a_lock_of_somebody_else_says_who_since_when_and_how_to_unlock() -> None
     assert "(apply)" in error.message
     assert error.hint is not None
     assert "--force-unlock 6e1b0c5e-0d0a-3b1e-9c6f-0a4b8d2f1c77" in error.hint
+
+
+def test_the_unlock_line_is_of_the_locked_environment() -> None:
+    """Pasted as it is, it must not reach the default environment instead."""
+    lock = LockInfo(
+        "6e1b", "ana@laptop", "2026-11-21 03:02:01.532989397 +0000 UTC", "Apply",
+        "sglctl-state-1-us-east-1/environments/prod.tfstate",
+    )  # fmt: skip
+    error = locked(lock)
+    assert error.message == (
+        "the state is locked by ana@laptop since 2026-11-21 03:02:01 UTC (apply), lock 6e1b"
+    )
+    assert error.hint is not None
+    assert "sglctl apply --env prod --force-unlock 6e1b" in error.hint
 
 
 def test_an_error_names_the_resource_and_the_fix() -> None:
