@@ -64,6 +64,21 @@ def test_the_architecture_shows_the_tree_as_it_is() -> None:
     assert top - {path.parts[0] for path in named} == set()
 
 
+def test_roles_do_not_depend_on_roles() -> None:
+    """Playbooks put roles together."""
+    words = re.compile(r"(?:include|import)_role|^dependencies:", re.MULTILINE)
+    files = tracked("ansible/roles/*/tasks/*.yml", "ansible/roles/*/meta/*.yml")
+    assert files
+    assert [str(path) for path in files if words.search(path.read_text())] == []
+
+
+def test_modules_do_not_call_modules() -> None:
+    """The root module puts modules together."""
+    files = tracked("terraform/modules/*.tf")
+    assert files
+    assert [str(f) for f in files if re.search(r'^module "', f.read_text(), re.MULTILINE)] == []
+
+
 def test_every_make_verb_a_page_names_exists() -> None:
     verbs = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
