@@ -90,9 +90,10 @@ def environment_file(config_dir: Path, environment: str) -> Path:
     file = config_dir / "environments" / f"{environment}.yaml"
     if not file.is_file():
         known = environments(config_dir)
+        wrong = "is no file" if file.exists() else "does not exist"
         close = difflib.get_close_matches(environment, known, n=1)
         raise ConfigError(
-            f"there is no environment {environment!r}: {file} does not exist",
+            f"there is no environment {environment!r}: {file} {wrong}",
             hint=f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}",
         )
     return file
@@ -188,4 +189,6 @@ def _replace(
 
 
 def _stems(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name.removesuffix(".yaml") for path in folder.glob("*.yaml")))
+    return tuple(
+        sorted(path.name.removesuffix(".yaml") for path in folder.glob("*.yaml") if path.is_file())
+    )

@@ -120,6 +120,14 @@ def test_an_unknown_environment_names_the_nearest(config_dir: Path) -> None:
     assert caught.value.hint == "did you mean 'prod'?"
 
 
+def test_a_folder_in_an_environments_place_is_no_environment(config_dir: Path) -> None:
+    """It must not be proposed as what was meant, either."""
+    (config_dir / "environments" / "stage.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"stage\.yaml is no file") as caught:
+        load(config_dir, "stage")
+    assert "'stage'" not in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("name", ["../prod", "Prod", "a-very-long-name", ""])
 def test_a_bad_environment_name_is_refused(config_dir: Path, name: str) -> None:
     """It would become part of AWS names, or leave the folder."""
