@@ -17,6 +17,7 @@ import pytest
 
 from sglocal.hosts import process_table
 from sglocal.hosts.driver import HostError, HostSpec
+from sglocal.hosts.kept_logs import kept_log
 from sglocal.hosts.process_host import RoleCommands
 from sglocal.hosts.processes import ProcessDriver
 from sglocal.hosts.sweep import sweep
@@ -180,6 +181,16 @@ def test_a_terminated_host_is_gone_within_a_second(
     assert driver.status("i-0a") == "gone"
     assert processes_of(tmp_path) == []
     driver.terminate("i-0a")  # no error when it is gone
+
+
+def test_a_terminated_hosts_console_is_kept_to_its_last_line(
+    driver: ProcessDriver, run_dir: Path, tmp_path: Path
+) -> None:
+    """Why a worker gave up is asked when it is gone."""
+    driver.terminate("i-0a", graceful_s=5.0)
+    said = kept_log(tmp_path, "i-0a").read_text()
+    assert "engine told to end" in said
+    assert said.endswith("supervisor: host stopped\n")
 
 
 def test_a_router_answers_health_checks_at_its_address(
