@@ -80,7 +80,7 @@ def test_the_record_is_what_sglang_answers(case: Case) -> None:
     """A live SGLang at SGLCTL_ENGINE_URL (model `tiny`, context 4096) still answers as recorded."""
     url = os.environ.get("SGLCTL_ENGINE_URL")
     if not url:
-        pytest.skip("set SGLCTL_ENGINE_URL to a running SGLang")
+        pytest.skip("no SGLCTL_ENGINE_URL; tests/e2e/test_containers.py runs these")
     record = json.loads(RECORD.read_text())[case.name]
     with httpx.Client(base_url=url, timeout=60) as client:
         assert record == ask(client, case)

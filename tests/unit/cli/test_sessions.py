@@ -91,9 +91,10 @@ def test_loopback_is_told_from_the_rest(url: str, expected: bool) -> None:
 
 
 def test_the_state_bucket_is_made_once_and_protected(emulator: Emulator) -> None:
-    found = session.connect("dev", environment(), emulator, {})
+    # A region of its own: moto's state is the whole process's.
+    found = session.connect("dev", environment(region="eu-west-3"), emulator, {})
     bucket = state_bucket.backend_of(found, "dev").bucket
-    assert bucket == "sglctl-state-123456789012-us-east-1"
+    assert bucket == "sglctl-state-123456789012-eu-west-3"
     assert not state_bucket.exists(found, bucket)
     assert state_bucket.ensure(found, bucket) is True
     assert state_bucket.ensure(found, bucket) is False
