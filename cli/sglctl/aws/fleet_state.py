@@ -28,7 +28,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """One Auto Scaling group. `fleet` is None for the routers' group."""
+    """One Auto Scaling group. `fleet` is None for the routers' group.
+
+    `template_version` is the launch template's version in force, which new instances get.
+    """
 
     name: str
     role: str
@@ -37,6 +40,7 @@ class Group:
     max: int
     desired: int
     warm_min: int | None
+    template_version: str = ""
     members: tuple[Member, ...] = field(default=())
 
     @property
@@ -69,6 +73,7 @@ def _group(raw: Mapping[str, Any]) -> Group:
         max=raw["MaxSize"],
         desired=raw["DesiredCapacity"],
         warm_min=warm.get("MinSize") if warm else None,
+        template_version=_version_in_force(raw),
         members=tuple(
             Member(
                 item["InstanceId"], item["LifecycleState"], item["HealthStatus"],
@@ -76,6 +81,37 @@ def _group(raw: Mapping[str, Any]) -> Group:
             )
             for item in raw["Instances"]
         ),
+    )  # fmt: skip
+
+
+def _version_in_force(raw: Mapping[str, Any]) -> str:
+    """Worker groups hold their template in a mixed-instances policy, the routers' directly."""
+    mixed = raw.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    template = mixed.get("LaunchTemplateSpecification") or raw.get("LaunchTemplate") or {}
+    return str(template.get("Version", ""))
+
+
+def outdated(session: Session, found: Iterable[Group]) -> list[str]:
+    """Groups whose version in force is older than their template's latest one.
+
+    Terraform makes versions and does not point groups at them (ADR 14).
+    """
+    in_force = {group.name: group.template_version for group in found}
+    if not in_force:
+        return []
+    pages = (
+        session.client("ec2")
+        .get_paginator("describe_launch_templates")
+        .paginate(Filters=[{"Name": "launch-template-name", "Values": sorted(in_force)}])
+    )
+    latest = {
+        item["LaunchTemplateName"]: str(item["LatestVersionNumber"])
+        for page in pages
+        for item in page["LaunchTemplates"]
+    }
+    return sorted(
+        name for name, version in in_force.items() if version.isdigit()
+        and version != latest.get(name, version)
     )  # fmt: skip
 
 

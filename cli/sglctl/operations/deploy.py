@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sglctl import local
 from sglctl.aws.api_keys import ensure_value
+from sglctl.aws.fleet_state import groups, outdated
 from sglctl.aws.session import Session, connect
 from sglctl.config.desired import Desired
 from sglctl.context import Context
@@ -158,6 +159,12 @@ def _carry_out(workspace: Workspace, planned: Planned, skip_tests: bool, hosts: 
             line=line,
             why=wait.failure_of(context, session),
             blocked=wait.obstacle_of(context, session),
+        )
+    if old := outdated(session, groups(session, context.environment)):
+        say(
+            f"Warning: {', '.join(old)} still run an earlier image or configuration. Terraform "
+            "does not replace instances, and rollouts are not built yet; to replace them here: "
+            f"sglctl destroy --env {context.environment}, then deploy"
         )
     url, ca_file = endpoint_url(context, desired, session)
     reports = () if skip_tests else _tested(context, desired, session)

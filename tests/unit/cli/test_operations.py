@@ -200,7 +200,7 @@ def test_a_groups_members_are_counted_by_lifecycle() -> None:
         Member(f"i-{n}", state, "Healthy", "us-east-1a", "m7i.large")
         for n, state in enumerate(states)
     )
-    one = Group("a", "worker", "chat", 0, 5, 2, None, members)
+    one = Group("a", "worker", "chat", 0, 5, 2, None, members=members)
     assert one.state == GroupState(2, 2, 1, 1)
     assert by_fleet([one, one]) == {"chat": GroupState(4, 4, 2, 2)}
 

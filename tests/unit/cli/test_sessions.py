@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sglctl import local
-from sglctl.aws import api_keys, session, state_bucket
+from sglctl.aws import api_keys, fleet_state, session, state_bucket
 from sglctl.aws.image_ids import newest
 from sglctl.config.environment import Environment
 from sglctl.context import Context
@@ -191,3 +191,25 @@ def test_hosts_are_chosen_with_a_reason(
 def test_containers_that_cannot_be_are_refused() -> None:
     with pytest.raises(PreconditionError, match="containers need root"):
         choose_hosts("containers", root=False, linux=True, missing=[], target="local")
+
+
+def test_groups_behind_their_template_are_named(emulator: Emulator) -> None:
+    """Terraform made version 2 and left the group at version 1."""
+    found = session.connect("dev", environment(region="eu-west-2"), emulator, {})
+    ec2, autoscaling = found.client("ec2"), found.client("autoscaling")
+    for name in ("sgl-dev-router", "sgl-dev-chat-ondemand"):
+        ec2.create_launch_template(
+            LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.large"}
+        )
+        autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName=name, MinSize=0, MaxSize=1, AvailabilityZones=["eu-west-2a"],
+            LaunchTemplate={"LaunchTemplateName": name, "Version": "1"},
+            Tags=[{"Key": "sglctl:environment", "Value": "dev", "PropagateAtLaunch": True}],
+        )  # fmt: skip
+    groups = fleet_state.groups(found, "dev")
+    assert fleet_state.outdated(found, groups) == []
+    ec2.create_launch_template_version(
+        LaunchTemplateName="sgl-dev-router", LaunchTemplateData={"InstanceType": "t3.small"}
+    )
+    assert fleet_state.outdated(found, groups) == ["sgl-dev-router"]
+    assert fleet_state.outdated(found, []) == []
