@@ -122,3 +122,19 @@ def _command_lines() -> list[str]:
         if int(process.name) != os.getpid():
             lines.append(f"{process.name} {raw.replace(bytes(1), b' ').decode(errors='replace')}")
     return lines
+
+
+def emulator_endpoint(sglctl: Sglctl) -> dict[str, Any]:
+    """The endpoint.json of a running environment."""
+    file = sglctl.state / sglctl.environment / "local" / "endpoint.json"
+    document: dict[str, Any] = json.loads(file.read_text())
+    return document
+
+
+def emulator_client(where: dict[str, Any], service: str) -> Any:
+    import boto3
+
+    return boto3.client(
+        service, endpoint_url=where["endpoint"], region_name=where["region"],
+        aws_access_key_id="sglocal", aws_secret_access_key="sglocal",
+    )  # fmt: skip

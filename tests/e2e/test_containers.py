@@ -12,14 +12,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sglctl.ansible.keys import ephemeral_key
 from sglctl.aws.run_command import RunCommand
 from sglctl.images.ssh_config import aliases, write_ssh_config
-from tests.e2e.harness import ROOT, Sglctl, leftovers, move_listener
+from tests.e2e.harness import (
+    ROOT,
+    Sglctl,
+    emulator_client,
+    emulator_endpoint,
+    leftovers,
+    move_listener,
+)
 from tests.e2e.streams import Streamed, streams
 
 pytestmark = [
@@ -45,12 +51,6 @@ def deployed(checkout: Path, state: Path) -> Iterator[tuple[Sglctl, str]]:
 @pytest.fixture
 def fleet(deployed: tuple[Sglctl, str]) -> Sglctl:
     return deployed[0]
-
-
-def endpoint(sglctl: Sglctl) -> dict[str, Any]:
-    folder = sglctl.state / "local" / "local" / "endpoint.json"
-    document: dict[str, Any] = json.loads(folder.read_text())
-    return document
 
 
 def url_and_key(sglctl: Sglctl) -> tuple[str, str]:
@@ -104,7 +104,7 @@ def test_a_streamed_chat_with_a_json_schema_is_valid_json(fleet: Sglctl) -> None
 def test_hosts_are_as_they_were_baked_and_serve(fleet: Sglctl, tmp_path: Path) -> None:
     """testinfra on every live host, through a key that exists for this test only."""
     status = fleet.json("local", "status")
-    where = endpoint(fleet)
+    where = emulator_endpoint(fleet)
     ids = [host["instance_id"] for host in status["hosts"]]
     ssm = emulator_client(where, "ssm")
     with ephemeral_key(RunCommand(ssm), ids, "root", "e2e") as key:
@@ -126,7 +126,7 @@ def test_real_sglang_answers_as_the_stub_is_held_to(fleet: Sglctl) -> None:
     hosts = fleet.json("local", "status")["hosts"]
     worker = next(host for host in hosts if host["role"] == "worker")
     url = f"http://{worker['address']}:30000"
-    hub = endpoint(fleet)["hub"]
+    hub = emulator_endpoint(fleet)["hub"]
     done = subprocess.run(
         ["nsenter", f"--net=/run/netns/{hub}", sys.executable, "-m", "pytest", "-q", "-m", "engine",
          "tests/contract/engine", "-p", "no:cacheprovider"],
@@ -137,15 +137,6 @@ def test_real_sglang_answers_as_the_stub_is_held_to(fleet: Sglctl) -> None:
     assert done.returncode == 0, done.stdout[-5000:]
     assert passed is not None
     assert int(passed[1]) > 30
-
-
-def emulator_client(where: dict[str, Any], service: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        service, endpoint_url=where["endpoint"], region_name=where["region"],
-        aws_access_key_id="sglocal", aws_secret_access_key="sglocal",
-    )  # fmt: skip
 
 
 def test_a_second_deploy_finds_nothing_to_do(fleet: Sglctl) -> None:
@@ -199,7 +190,7 @@ def test_a_killed_engine_is_restarted_and_its_worker_serves_again(fleet: Sglctl)
         if group["role"] == "worker"
         for member in group["members"]
     )
-    commands = RunCommand(emulator_client(endpoint(fleet), "ssm"))
+    commands = RunCommand(emulator_client(emulator_endpoint(fleet), "ssm"))
     kill = "systemctl kill --signal=KILL sglang-engine && sleep 2 && sglworker state"
     state = json.loads(commands.run([worker], kill, timeout_s=60)[worker].stdout)
     assert state["state"] != "failed"
@@ -218,7 +209,7 @@ def test_a_killed_engine_is_restarted_and_its_worker_serves_again(fleet: Sglctl)
 
 
 def test_destroy_leaves_no_process_mount_namespace_or_cgroup(fleet: Sglctl, state: Path) -> None:
-    hub = endpoint(fleet)["hub"]
+    hub = emulator_endpoint(fleet)["hub"]
     fleet.run("destroy", "--yes")
     assert leftovers(state, hub) == {}
     assert "nothing" in (said := fleet.run("destroy", "--yes")).stdout + said.stderr
