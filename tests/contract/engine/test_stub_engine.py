@@ -83,4 +83,10 @@ def test_the_record_is_what_sglang_answers(case: Case) -> None:
         pytest.skip("no SGLCTL_ENGINE_URL; tests/e2e/test_containers.py runs these")
     record = json.loads(RECORD.read_text())[case.name]
     with httpx.Client(base_url=url, timeout=60) as client:
-        assert record == ask(client, case)
+        live = ask(client, case)
+    if case.name == "metrics":  # some counters exist only once what they count has happened
+        shared = record["shape"].keys() & live["shape"].keys()
+        assert shared >= METRICS
+        assert {k: record["shape"][k] for k in shared} == {k: live["shape"][k] for k in shared}
+    else:
+        assert record == live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,11 @@ def test_an_unknown_environment_names_the_nearest(config_dir: Path) -> None:
     assert caught.value.hint == "did you mean 'prod'?"
 
 
-def test_a_folder_in_an_environments_place_is_no_environment(config_dir: Path) -> None:
+def test_a_folder_in_an_environments_place_is_no_environment(
+    config_dir: Path, tmp_path: Path
+) -> None:
     """It must not be proposed as what was meant, either."""
+    config_dir = shutil.copytree(config_dir, tmp_path / "config")
     (config_dir / "environments" / "stage.yaml").mkdir()
     with pytest.raises(ConfigError, match=r"stage\.yaml is no file") as caught:
         load(config_dir, "stage")
