@@ -11,8 +11,8 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from sglrouter.discovery import HOST_ADDRESS
 from sglrouter.errors import DocumentError, RouterError
+from sglrouter.fleet.discovery import HOST_ADDRESS
 from sglrouter.models import ANY_MODEL, PolicyName, RouterDocument, parse_document, problems
 
 

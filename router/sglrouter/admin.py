@@ -8,11 +8,11 @@ from typing import cast
 import httptools
 import orjson
 
-from sglrouter import replies
-from sglrouter.core import Router
-from sglrouter.exposition import config_document, render_metrics, workers_document
-from sglrouter.replies import Failure
-from sglrouter.routes import origin_path
+from sglrouter.serving.core import Router
+from sglrouter.telemetry.exposition import config_document, render_metrics, workers_document
+from sglrouter.wire import replies
+from sglrouter.wire.replies import Failure
+from sglrouter.wire.routes import origin_path
 
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_REQUEST_BYTES = 64 * 1024

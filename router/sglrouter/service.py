@@ -16,15 +16,15 @@ import socket
 from collections.abc import Coroutine
 from typing import Any
 
+from sglrouter.access.key_source import keep_keys, read_keys
 from sglrouter.admin import AdminConnection
-from sglrouter.client import ClientConnection
-from sglrouter.core import Router
-from sglrouter.discovery import HOST_ADDRESS, make_source
 from sglrouter.errors import StartError
-from sglrouter.key_source import keep_keys, read_keys
+from sglrouter.fleet.discovery import HOST_ADDRESS, make_source
+from sglrouter.fleet.registrar import Registrar
 from sglrouter.log import Log, LogHandler
 from sglrouter.models import RouterDocument
-from sglrouter.registrar import Registrar
+from sglrouter.serving.core import Router
+from sglrouter.wire.client import ClientConnection
 
 BACKLOG = 4096
 POLL_S = 0.05

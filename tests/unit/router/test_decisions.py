@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sglrouter.access.keys import KeyRing
 from sglrouter.errors import DocumentError
-from sglrouter.head import BadHeadError, read_head, read_response_head
-from sglrouter.keys import KeyRing
 from sglrouter.models import RouterDocument, parse_document
-from sglrouter.policy import make_policy
-from sglrouter.retry import Cause, RetryBudget, Step, next_step
-from sglrouter.routes import Kind, find_route
-from sglrouter.view import RequestView
+from sglrouter.serving.retry import Cause, RetryBudget, Step, next_step
+from sglrouter.wire.head import BadHeadError, read_head, read_response_head
+from sglrouter.wire.routes import Kind, find_route
 
-VIEW = RequestView(b"/v1/completions", b"{}", {}, "tiny")
 INTERFACES = Path(__file__).parents[3] / "docs/reference/interfaces.md"
-
-
-@dataclass
-class Load:
-    id: str
-    in_flight: int = 0
-    queued: int = 0
-    last_chosen: int = 0
 
 
 def test_the_documented_router_document_is_read_as_it_stands():
@@ -105,32 +93,6 @@ ROUTES = [
 @pytest.mark.parametrize(("path", "kind", "label"), ROUTES)
 def test_a_path_has_one_route(path, kind, label):
     assert (find_route(path).kind, find_route(path).label) == (kind, label)
-
-
-LEAST_LOAD = [
-    ([Load("a", 3), Load("b", 1), Load("c", 2)], "b"),
-    ([Load("a", 0, 5), Load("b", 3, 1)], "b"),
-    ([Load("a", 1, 0, 9), Load("b", 1, 0, 4)], "b"),
-    ([Load("a", 0, 0, 9), Load("new")], "new"),
-]
-
-
-@pytest.mark.parametrize(("workers", "expected"), LEAST_LOAD)
-def test_least_load_takes_the_shortest_and_then_the_least_recently_chosen(workers, expected):
-    assert make_policy("least_load").choose(VIEW, workers).id == expected
-
-
-@given(st.integers(1, 12), st.integers(1, 100), st.sampled_from(["least_load", "round_robin"]))
-def test_idle_workers_share_requests_evenly(count, requests, name):
-    """One at a time, so that loads are always equal: nobody piles up on the first worker."""
-    workers = [Load(f"w{n}") for n in range(count)]
-    policy = make_policy(name)
-    got = dict.fromkeys((w.id for w in workers), 0)
-    for number in range(1, requests + 1):
-        chosen = policy.choose(VIEW, workers)
-        chosen.last_chosen = number
-        got[chosen.id] += 1
-    assert max(got.values()) - min(got.values()) <= 1
 
 
 STEPS = [

@@ -9,11 +9,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from sglrouter import aws, discovery
-from sglrouter.agent_client import ReadError
+from sglrouter import aws
+from sglrouter.fleet import discovery
+from sglrouter.fleet.agent_client import ReadError
+from sglrouter.fleet.registrar import read_state
+from sglrouter.fleet.workers import Address, Report, Seen, Worker, WorkerSet
 from sglrouter.models import AwsDiscovery, FleetRoute
-from sglrouter.registrar import read_state
-from sglrouter.workers import Address, Report, Seen, Worker, WorkerSet
 
 
 def seen(name: str, fleet: str = "chat", port: int = 1) -> Seen:
@@ -121,7 +122,7 @@ def test_a_penalised_worker_is_passed_over_while_another_is_ready():
 
 
 def test_penalties_double_up_to_a_cap_and_are_forgiven():
-    worker = Worker(seen("a"))
+    worker = Worker(seen("a"), 1)
     lengths = []
     for _ in range(8):
         worker.penalise(0.0)

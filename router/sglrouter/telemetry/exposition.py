@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sglrouter.core import Router
-from sglrouter.metrics import family, render_counters
-from sglrouter.workers import Worker
+from sglrouter.fleet.workers import Worker
+from sglrouter.serving.core import Router
+from sglrouter.telemetry.metrics import family, render_counters
 
 
 def render_metrics(router: Router) -> bytes:

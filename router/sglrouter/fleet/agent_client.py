@@ -6,7 +6,7 @@ import asyncio
 
 import httptools
 
-from sglrouter.workers import Address
+from sglrouter.fleet.workers import Address
 
 MAX_ANSWER_BYTES = 1024 * 1024
 

@@ -11,12 +11,12 @@ import traceback
 
 from pydantic import ValidationError
 
-from sglrouter.agent_client import AgentClient, ReadError
-from sglrouter.core import Router
-from sglrouter.discovery import Source, address_of
 from sglrouter.errors import DiscoveryError
-from sglrouter.upstream import close_idle
-from sglrouter.workers import MAX_FAILED_READS, Report, Worker
+from sglrouter.fleet.agent_client import AgentClient, ReadError
+from sglrouter.fleet.discovery import Source, address_of
+from sglrouter.fleet.workers import MAX_FAILED_READS, Report, Worker
+from sglrouter.serving.core import Router
+from sglrouter.wire.upstream import close_idle
 from sglworker.models import WorkerState
 
 READ_TIMEOUT_S = 1.0
@@ -82,7 +82,7 @@ class Registrar:
         if task is not None:
             task.cancel()
         close_idle(worker)
-        self.router.policy.forget(worker.id)
+        self.router.policy.forget(worker.slot)
         self._tell(worker, "deregistered")
 
     def _tell(self, worker: Worker, event: str, reason: str = "") -> None:

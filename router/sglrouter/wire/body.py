@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sglrouter.replies import Failure
+from sglrouter.wire.replies import Failure
 
 # Python's parser accepts NaN, as engines do, but is slow: only for bodies up to this size.
 _SLOW_PARSE_BYTES = 4 * 1024 * 1024

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from sglrouter import replies
-from sglrouter.head import BadHeadError, Head, read_head
-from sglrouter.replies import Failure
-from sglrouter.routes import UNKNOWN, Route, find_route, origin_path
+from sglrouter.wire import replies
+from sglrouter.wire.head import BadHeadError, Head, read_head
+from sglrouter.wire.replies import Failure
+from sglrouter.wire.routes import UNKNOWN, Route, find_route, origin_path
 
 if TYPE_CHECKING:
-    from sglrouter.core import Router
-    from sglrouter.exchange import Exchange
+    from sglrouter.serving.core import Router
+    from sglrouter.serving.exchange import Exchange
 
 # Requests sent ahead (pipelining) that are held before reading stops.
 MAX_AHEAD, MAX_AHEAD_BYTES = 32, 1024 * 1024

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from sglrouter.aws import AwsError, call
 from sglrouter.errors import DiscoveryError, DocumentError
+from sglrouter.fleet.workers import Address, Seen
 from sglrouter.models import (
     AwsDiscovery,
     Discovery,
@@ -21,7 +22,6 @@ from sglrouter.models import (
     StaticWorker,
     parse_worker_list,
 )
-from sglrouter.workers import Address, Seen
 
 HOST_ADDRESS = "SGLCTL_HOST_ADDRESS"
 

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sglrouter import replies
-from sglrouter.exchange import Exchange
-from sglrouter.head import Head
-from sglrouter.keys import KeyRing
+from sglrouter.access.keys import KeyRing
+from sglrouter.fleet.workers import STALE_S, Fleet, WorkerSet
 from sglrouter.log import Log
-from sglrouter.metrics import Metrics
 from sglrouter.models import RouterDocument
 from sglrouter.policy import Policy, make_policy
-from sglrouter.replies import Failure
-from sglrouter.retry import RetryBudget
-from sglrouter.routes import Kind, Route
-from sglrouter.upstream import close_idle
-from sglrouter.view import BadBodyError, RequestView, read_body
-from sglrouter.workers import STALE_S, Fleet, WorkerSet
+from sglrouter.serving.exchange import Exchange
+from sglrouter.serving.retry import RetryBudget
+from sglrouter.telemetry.metrics import Metrics
+from sglrouter.wire import replies
+from sglrouter.wire.body import BadBodyError, RequestView, read_body
+from sglrouter.wire.head import Head
+from sglrouter.wire.replies import Failure
+from sglrouter.wire.routes import Kind, Route
+from sglrouter.wire.upstream import close_idle
 
 if TYPE_CHECKING:
-    from sglrouter.client import ClientConnection, Request
+    from sglrouter.wire.client import ClientConnection, Request
 
 # How often deadlines are looked at; a timer per request would cost more than it gives.
 TICK_S = 0.25
@@ -52,7 +52,7 @@ class Router:
         self.log = log
         stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
         self.workers = WorkerSet(document.fleets, stale_s)
-        self.policy: Policy = make_policy(document.policy)
+        self.policy: Policy = make_policy(document.policy, document.affinity)
         self.keys = KeyRing()
         self.metrics = Metrics()
         self.budget = RetryBudget(self.now)

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sglrouter import replies
-from sglrouter.head import read_response_head
-from sglrouter.replies import Failure
-from sglrouter.retry import RETRIED_STATUS, Cause, Step, final_failure, next_step
-from sglrouter.upstream import Upstream, take_idle
-from sglrouter.view import RequestView
-from sglrouter.workers import Fleet, Worker
+from sglrouter.fleet.workers import Fleet, Worker
+from sglrouter.serving.retry import RETRIED_STATUS, Cause, Step, final_failure, next_step
+from sglrouter.wire import replies
+from sglrouter.wire.body import RequestView
+from sglrouter.wire.head import read_response_head
+from sglrouter.wire.replies import Failure
+from sglrouter.wire.upstream import Upstream, take_idle
 
 if TYPE_CHECKING:
-    from sglrouter.client import ClientConnection, Request
-    from sglrouter.core import Router
+    from sglrouter.serving.core import Router
+    from sglrouter.wire.client import ClientConnection, Request
 
 NO_WORKER = Failure(503, "no_ready_worker", "No worker is ready; try again.", retry_after_s=2)
 FULL = Failure(429, "fleet_full", "The fleet serves as many requests as it may.", retry_after_s=1)
@@ -99,7 +99,7 @@ class Exchange:
         if not candidates:
             self._refuse(otherwise)
             return
-        worker = self.router.policy.choose(self.view, candidates)
+        worker = self.router.policy.choose(self.view, candidates).worker
         worker.last_chosen = next(self.router.choices)
         worker.in_flight += 1
         self.worker = worker
@@ -108,7 +108,7 @@ class Exchange:
 
     def _send(self, connection: Upstream | None) -> None:
         self.attempts += 1
-        self.deadline = self.router.clock() + self.fleet.route.first_byte_timeout_s
+        self.deadline = self.router.clock() + self.fleet.route.first_byte_s
         if connection is None:
             self.phase = "connecting"
             self.connecting = self.router.loop.create_task(self._connect())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from sglrouter.replies import Failure
+from sglrouter.wire.replies import Failure
 
 
 class Cause(Enum):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from sglrouter.retry import Cause
-from sglrouter.workers import Worker
+from sglrouter.fleet.workers import Worker
+from sglrouter.serving.retry import Cause
 
 if TYPE_CHECKING:
-    from sglrouter.exchange import Exchange
+    from sglrouter.serving.exchange import Exchange
 
 MAX_RESPONSE_HEAD = 64 * 1024
 # uvicorn, which serves SGLang and vLLM, closes idle connections after 5 s; be first.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sglrouter.replies import Failure
+from sglrouter.wire.replies import Failure
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -5,6 +5,7 @@ Pure but for the counters: no I/O, and time is passed in (monotonic seconds).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sglrouter.models import ANY_MODEL, FleetRoute
 
 if TYPE_CHECKING:
-    from sglrouter.upstream import Upstream
+    from sglrouter.wire.upstream import Upstream
 
 MAX_FAILED_READS = 3
 STALE_S = 3.0
@@ -54,6 +55,7 @@ class Worker:
 
     __slots__ = (
         "agent",
+        "backlog",
         "engine",
         "failed_reads",
         "fleet",
@@ -69,11 +71,13 @@ class Worker:
         "read_at",
         "removed",
         "report",
+        "slot",
         "state",
     )
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: Seen, slot: int) -> None:
         self.id = seen.id
+        self.slot = slot
         self.name = seen.id.encode()
         self.fleet = seen.fleet
         self.agent = seen.agent
@@ -84,6 +88,7 @@ class Worker:
         self.failed_reads = 0
         self.in_flight = 0
         self.queued = 0
+        self.backlog = 0
         self.last_chosen = 0
         self.penalty_s = 0.0
         self.penalty_until = 0.0
@@ -93,6 +98,10 @@ class Worker:
     def move(self, engine: Address) -> None:
         self.engine = engine
         self.host_header = str(engine).encode()
+
+    @property
+    def load(self) -> int:
+        return self.in_flight + self.queued
 
     def ready(self, now: float, stale_s: float) -> bool:
         return (
@@ -157,9 +166,16 @@ class WorkerSet:
         for worker in removed:
             worker.removed = True
             del self.workers[worker.id]
-        added = [Worker(item) for key, item in wanted.items() if key not in self.workers]
-        self.workers.update({worker.id: worker for worker in added})
+        added = []
+        for key, item in wanted.items():
+            if key not in self.workers:
+                self.workers[key] = worker = Worker(item, self._free_slot())
+                added.append(worker)
         return added, removed
+
+    def _free_slot(self) -> int:
+        taken = {worker.slot for worker in self.workers.values()}
+        return next(slot for slot in itertools.count(1) if slot not in taken)
 
     def reported(self, worker: Worker, report: Report, now: float) -> None:
         worker.report = report

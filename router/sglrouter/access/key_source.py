@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from sglrouter.aws import AwsError, call
-from sglrouter.core import Router
 from sglrouter.errors import DocumentError
 from sglrouter.models import Keys
+from sglrouter.serving.core import Router
 
 # Until the keys are there once every request is refused: ask sooner.
 FIRST_INTERVAL_S = 2.0

@@ -1,0 +1,59 @@
+"""What a policy sees and what it answers. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from sglrouter.models import PolicyName
+from sglrouter.wire.body import RequestView
+
+
+class Candidate(Protocol):
+    """A worker that may be chosen.
+
+    `slot`: small number of its own while it lives; `load`: requests on it, ours and others';
+    `backlog`: prompt tokens sent to it that have not had a first byte and were not cached;
+    `last_chosen`: the number of the choice that last fell on it, 0 for never.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def load(self) -> int: ...
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def last_chosen(self) -> int: ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+@dataclass(slots=True)
+class Choice(Generic[C]):
+    """The chosen worker, why (a metric's label), and what is thought to be cached there."""
+
+    worker: C
+    reason: str
+    cached_tokens: int = 0
+    new_tokens: int = 0
+
+
+class Policy(Protocol):
+    name: PolicyName
+
+    def choose(self, request: RequestView, workers: Sequence[C]) -> Choice[C]:
+        """One of `workers`, which is never empty."""
+
+    def forget(self, slot: int) -> None:
+        """The worker is gone: free what was kept about it."""
+
+    def sweep(self) -> None:
+        """A slice of house-keeping; called about four times a second."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """What the admin listener shows."""
