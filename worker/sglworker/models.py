@@ -111,6 +111,9 @@ class WorkerState(BaseModel):
 
     `load_age_s` says how old `in_flight`, `queued`, `token_usage` and `cache_hit_rate` are
     (seconds; null: never read). A failed read leaves the last known values and lets it grow.
+    `bootstrap_port`: of a prefill worker, where decode workers meet it.
+    `adapters`: names of the LoRA adapters the engine has loaded.
+    `max_running_requests`: how many the engine runs at once (null: not known yet).
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -137,6 +140,9 @@ class WorkerState(BaseModel):
     hydrated_bytes: int = 0
     drain_deadline: datetime | None = None
     cut_streams: int = 0
+    bootstrap_port: int | None = None
+    adapters: tuple[str, ...] = ()
+    max_running_requests: int | None = None
 
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
