@@ -17,3 +17,5 @@ print("\n".join(project["optional-dependencies"][sys.argv[1]]))' "$1"
 for name in worker router; do
   extra "$name" | compile - --constraint requirements/dev.txt -o "requirements/$name.txt"
 done
+# Other routers, for `make bench-router`: a virtual environment of their own.
+compile requirements/bench.in -o requirements/bench.txt
