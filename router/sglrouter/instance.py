@@ -43,17 +43,31 @@ def _request(endpoint: str, method: str, path: str, headers: Mapping[str, str]) 
     return body.decode()
 
 
+def _endpoint() -> str:
+    return os.environ.get(ENDPOINT) or DEFAULT_ENDPOINT
+
+
+def _read(endpoint: str, *paths: str) -> list[str]:
+    """The text at each path. Raises OSError, http.client.HTTPException or StartError. Blocks."""
+    ttl = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL_S)}
+    token = _request(endpoint, "PUT", "/latest/api/token", ttl)
+    headers = {"X-aws-ec2-metadata-token": token}
+    return [_request(endpoint, "GET", path, headers) for path in paths]
+
+
 def read_metadata(endpoint: str) -> tuple[str, str]:
     """(user data, region). Raises OSError or http.client.HTTPException."""
-    token = _request(
-        endpoint,
-        "PUT",
-        "/latest/api/token",
-        {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL_S)},
-    )
-    headers = {"X-aws-ec2-metadata-token": token}
-    user_data = _request(endpoint, "GET", "/latest/user-data", headers)
-    return user_data, _request(endpoint, "GET", "/latest/meta-data/placement/region", headers)
+    user_data, region = _read(endpoint, "/latest/user-data", "/latest/meta-data/placement/region")
+    return user_data, region
+
+
+def own_instance_id() -> str:
+    """This instance's id. Raises OSError or StartError. Blocks."""
+    try:
+        (found,) = _read(_endpoint(), "/latest/meta-data/instance-id")
+    except http.client.HTTPException as error:
+        raise OSError(f"instance metadata: {error!r}") from error
+    return found
 
 
 def environment_of(user_data: str) -> str:
@@ -83,7 +97,7 @@ def document_from_instance(
 
     Raises StartError (unreachable) or DocumentError (wrong).
     """
-    endpoint = os.environ.get(ENDPOINT) or DEFAULT_ENDPOINT
+    endpoint = _endpoint()
     deadline = clock() + BOOT_DEADLINE_S
     delay = 0.5
     while True:

@@ -115,32 +115,36 @@ class FileSource:
             raise DiscoveryError(f"worker list: {error}") from error
 
 
+def running_instances(environment: str, role: str) -> list[Mapping[str, Any]]:
+    """Reservations of the running instances with these tags. Raises AwsError. Blocks."""
+    filters = [
+        {"Name": "tag:sglctl:environment", "Values": [environment]},
+        {"Name": "tag:sglctl:role", "Values": [role]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+
+    def describe(ec2: Any) -> list[Mapping[str, Any]]:
+        pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
+        return [item for page in pages for item in page["Reservations"]]
+
+    return call("ec2", describe)
+
+
 class AwsSource:
     """Running instances tagged with the environment and role `worker`."""
 
     def __init__(self, document: AwsDiscovery, environment: str, own_address: str | None) -> None:
         self.interval_s = document.interval_s
         self._document = document
+        self._environment = environment
         self._own_address = own_address
-        self._filters = [
-            {"Name": "tag:sglctl:environment", "Values": [environment]},
-            {"Name": "tag:sglctl:role", "Values": ["worker"]},
-            {"Name": "instance-state-name", "Values": ["running"]},
-        ]
 
     async def read(self) -> list[Seen]:
         try:
-            return await asyncio.to_thread(self._read)
+            found = await asyncio.to_thread(running_instances, self._environment, "worker")
         except AwsError as error:
             raise DiscoveryError(str(error)) from error
-
-    def _read(self) -> list[Seen]:
-        reservations = call("ec2", self._describe)
-        return seen_instances(reservations, self._document, self._own_address)
-
-    def _describe(self, ec2: Any) -> list[Mapping[str, Any]]:
-        pages = ec2.get_paginator("describe_instances").paginate(Filters=self._filters)
-        return [item for page in pages for item in page["Reservations"]]
+        return seen_instances(found, self._document, self._own_address)
 
 
 def make_source(document: Discovery, environment: str, own_address: str | None) -> Source:

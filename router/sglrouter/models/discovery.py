@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sglrouter.models.base import Document, FleetName, Port, Role, Seconds, plain_http
 
@@ -87,6 +87,15 @@ class StaticPeers(Document):
     self_id: str
     routers: Annotated[tuple[StaticRouter, ...], Field(strict=False)]
     probe_interval_s: Seconds = 0.25
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StaticPeers:
+        ids = [router.id for router in self.routers]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two routers have one `id`")
+        if self.self_id not in ids:
+            raise ValueError(f"`self_id` {self.self_id!r} is none of `routers`")
+        return self
 
 
 Peers = Annotated[AwsPeers | StaticPeers, Field(discriminator="kind")]
