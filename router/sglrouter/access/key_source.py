@@ -47,7 +47,7 @@ async def keep_keys(router: Router, keys: Keys) -> None:
             await read_keys(router, keys)
             logged = ""
         except DocumentError as error:
-            router.metrics.key_errors += 1
+            router.metrics.keys_failed()
             if str(error) != logged:
                 logged = str(error)
                 router.log.write("keys_unreadable", {"reason": logged})

@@ -60,11 +60,11 @@ class Registrar:
         try:
             seen = await self.source.read()
         except DiscoveryError as error:  # the last known set stays
-            router.metrics.discovery_errors += 1
+            router.metrics.discovery_failed()
             router.log.write("discovery_failed", {"reason": str(error)})
             return
         except Exception:  # a defect here must not stop the loop that finds workers
-            router.metrics.discovery_errors += 1
+            router.metrics.discovery_failed()
             router.log.write("discovery_failed", {"traceback": traceback.format_exc()})
             return
         added, removed = router.workers.apply(seen)

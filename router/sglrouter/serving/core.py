@@ -165,7 +165,7 @@ class Router:
                 head_only=request.method == b"HEAD",
             )
         )
-        self.metrics.answered(request.route.label, "", status)
+        self.metrics.answered(request.route.label, "", "", status)
         if request.route.kind is not Kind.HEALTH:
             self._log_local(client, request, status, "complete")
         client.finished(close=close)
@@ -180,7 +180,7 @@ class Router:
                 head_only=request.method == b"HEAD",
             )
         )
-        self.metrics.answered(request.route.label, "", failure.status)
+        self.metrics.answered(request.route.label, "", "", failure.status)
         self._log_local(client, request, failure.status, failure.code)
         client.finished(close=close)
 
@@ -206,7 +206,7 @@ class Router:
         now = self.clock()
         fleet, request = exchange.fleet.name, exchange.request
         first = exchange.first_byte_at
-        self.metrics.answered(request.route.label, fleet, exchange.status or 499)
+        self.metrics.answered(request.route.label, fleet, fleet, exchange.status or 499)
         self.metrics.request.observe(fleet, now - exchange.started)
         if first:
             self.metrics.first_byte.observe(fleet, first - exchange.started)

@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from sglrouter.fleet.workers import Worker
 from sglrouter.serving.core import Router
-from sglrouter.telemetry.metrics import family, render_counters
+from sglrouter.telemetry import gauges
+from sglrouter.telemetry.families import render
+from sglrouter.telemetry.metrics import Dump, Metrics
+
+
+def process_dump(router: Router) -> Dump:
+    """What a data process sends its parent."""
+    gauges.read_process(router)
+    return router.metrics.dump()
+
+
+def whole(router: Router) -> Metrics:
+    """The host's numbers: this process's and those it has heard from others."""
+    gauges.read_host(router)
+    metrics = router.metrics
+    return Metrics.load_sum([process_dump(router), metrics.past, *metrics.others.values()])
 
 
 def render_metrics(router: Router) -> bytes:
     """All metrics in Prometheus' text format."""
-    workers = router.workers.workers.values()
-    fleets = router.workers.fleets.values()
-    states = Counter((worker.fleet, worker.state) for worker in workers)
-    p = "sglrouter_"
-    gauges = [
-        family(
-            f"{p}ready_workers",
-            "gauge",
-            "Workers that may be chosen.",
-            [({"fleet": fleet.name}, len(fleet.ready)) for fleet in fleets],
-        ),
-        family(
-            f"{p}workers",
-            "gauge",
-            "Workers known, by the state they last reported.",
-            [({"fleet": fleet, "state": state}, n) for (fleet, state), n in states.items()],
-        ),
-        family(
-            f"{p}worker_in_flight",
-            "gauge",
-            "Requests of this router on a worker.",
-            [({"fleet": w.fleet, "worker": w.id}, w.in_flight) for w in workers],
-        ),
-        family(
-            f"{p}worker_queued",
-            "gauge",
-            "Requests queued in a worker's engine, as its agent reported.",
-            [({"fleet": w.fleet, "worker": w.id}, w.queued) for w in workers],
-        ),
-        family(
-            f"{p}in_flight",
-            "gauge",
-            "Requests being served.",
-            [({"fleet": fleet.name}, fleet.in_flight) for fleet in fleets],
-        ),
-        family(
-            f"{p}client_connections",
-            "gauge",
-            "Open connections of clients.",
-            [({}, len(router.clients))],
-        ),
-        family(f"{p}draining", "gauge", "1 while stopping.", [({}, int(router.draining))]),
-        family(
-            f"{p}log_lines_dropped_total",
-            "counter",
-            "Log lines nobody took in time.",
-            [({}, router.log.dropped)],
-        ),
-    ]
-    return (render_counters(router.metrics) + "".join(gauges)).encode()
+    return render(whole(router).families()).encode()
 
 
 def worker_row(worker: Worker, ready: bool, now: float) -> dict[str, Any]:

@@ -1,51 +1,127 @@
-"""Counters and histograms of one router process, printed in Prometheus' text format.
+"""What a router counts: one plain method per event, called by the code it happens in.
 
-Hand-made, because an observation on the request path must cost a dictionary update, not a lock
-and a label lookup. Format: https://prometheus.io/docs/instrumenting/exposition_formats/
+Each process counts for itself; `dump` and `load_sum` add processes up.
+Docs: docs/reference/router.md names every metric and its labels.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
+
+from sglrouter.telemetry.families import Counter, Family, Histogram, P, Rows
+from sglrouter.telemetry.gauges import Gauges
 
 # Seconds; fine where time to first token lives, long where whole generations do.
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 5, 10, 20, 40, 80, 160)
 REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+# A person reads at about 0.1 s a token, a good engine writes at 0.01.
+ITL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
+QUEUE_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
 
-Sample = tuple[Mapping[str, str], float]
-
-
-class Histogram:
-    """One histogram per label value."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts: dict[str, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
-        self.sums: dict[str, float] = defaultdict(float)
-
-    def observe(self, label: str, seconds: float) -> None:
-        self.counts[label][bisect_left(self.bounds, seconds)] += 1
-        self.sums[label] += seconds
+#: A process's numbers on their way to another: family name → rows.
+Dump = Mapping[str, Rows]
 
 
 class Metrics:
-    """What a router process counts. Gauges are read when they are printed."""
+    """Counters and histograms of one process, and (after `load_sum`) of several."""
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[str, str, int], int] = defaultdict(int)
-        self.retries: dict[tuple[str, str], int] = defaultdict(int)
-        self.failures: dict[tuple[str, str], int] = defaultdict(int)
-        self.disconnects: dict[tuple[str, str], int] = defaultdict(int)
-        self.truncations: dict[tuple[str, str], int] = defaultdict(int)
-        self.discovery_errors = 0
-        self.key_errors = 0
-        self.first_byte = Histogram(FIRST_BYTE_BUCKETS)
-        self.request = Histogram(REQUEST_BUCKETS)
+        self.requests = Counter(
+            P + "requests_total", "Requests answered.", "route", "fleet", "tier", "status"
+        )
+        self.failures = Counter(
+            P + "attempt_failures_total",
+            "Attempts that ended before a worker's first byte.",
+            "fleet",
+            "cause",
+        )
+        self.retries = Counter(
+            P + "retries_total", "Requests given to another worker.", "fleet", "cause"
+        )
+        self.disconnects = Counter(
+            P + "disconnects_total",
+            "Clients gone before their answer was whole.",
+            "fleet",
+            "phase",
+        )
+        self.truncations = Counter(
+            P + "truncations_total",
+            "Answers that broke after their first byte, and how the client was told.",
+            "fleet",
+            "told_by",
+        )
+        self.choices = Counter(P + "choices_total", "Workers chosen, and why.", "fleet", "reason")
+        self.refusals = Counter(
+            P + "refusals_total",
+            "Requests the router refused, by the code it answered.",
+            "fleet",
+            "code",
+        )
+        self.breaker_opens = Counter(
+            P + "breaker_opened_total", "Workers taken out of choice for failing.", "fleet"
+        )
+        self.tiers = Counter(
+            P + "tier_used_total", "Requests sent to a tier of the fallback chain.", "fleet", "tier"
+        )
+        self.hops = Counter(
+            P + "hops_total", "Requests for another router's conversations.", "outcome"
+        )
+        self.document_reloads = Counter(
+            P + "reloads_total", "Documents asked to be read again.", "outcome"
+        )
+        self.key_tokens = Counter(
+            P + "tokens_total",
+            "Tokens of finished requests: prompt, completion, and of the prompt's the cached.",
+            "key",
+            "fleet",
+            "kind",
+        )
+        self.cached_tokens = Counter(
+            P + "cached_tokens_total",
+            "Cached prompt tokens: as the engine reported, and as the router had expected.",
+            "fleet",
+            "source",
+        )
+        self.discovery_errors = Counter(
+            P + "discovery_errors_total", "Failed reads of the set of workers."
+        )
+        self.key_errors = Counter(P + "key_errors_total", "Failed reads of keys.")
+        self.first_byte = Histogram(
+            P + "first_byte_seconds",
+            "Time from the whole request to the worker's first byte.",
+            FIRST_BYTE_BUCKETS,
+            "fleet",
+        )
+        self.request = Histogram(
+            P + "request_seconds",
+            "Time from the whole request to the end of its answer.",
+            REQUEST_BUCKETS,
+            "fleet",
+        )
+        self.itl = Histogram(
+            P + "itl_seconds",
+            "Mean time between two events of a stream, once per finished stream.",
+            ITL_BUCKETS,
+            "fleet",
+        )
+        self.queue_wait = Histogram(
+            P + "queue_seconds", "Time requests waited for a worker.", QUEUE_BUCKETS, "fleet"
+        )
+        for counter in (self.discovery_errors, self.key_errors):
+            counter[()] = 0  # a rate needs a first value
+        self.gauges = Gauges()
+        self.others: dict[int, Dump] = {}  # of processes that live, by their number
+        self.past: Dump = {}  # of those that ended
 
-    def answered(self, route: str, fleet: str, status: int) -> None:
-        self.requests[(route, fleet, status)] += 1
+    def families(self) -> list[Family]:
+        """All of them, in the order they are printed."""
+        items = [*vars(self).values(), *vars(self.gauges).values()]
+        return [item for item in items if isinstance(item, Counter | Histogram)]
+
+    # what happens
+
+    def answered(self, route: str, fleet: str, tier: str, status: int) -> None:
+        self.requests[(route, fleet, tier, status)] += 1
 
     def attempt_failed(self, fleet: str, cause: str) -> None:
         self.failures[(fleet, cause)] += 1
@@ -59,90 +135,71 @@ class Metrics:
     def truncated(self, fleet: str, how: str) -> None:
         self.truncations[(fleet, how)] += 1
 
+    def chosen(self, fleet: str, reason: str) -> None:
+        self.choices[(fleet, reason)] += 1
 
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    def refused(self, fleet: str, code: str) -> None:
+        self.refusals[(fleet, code)] += 1
 
+    def queued(self, fleet: str, seconds: float) -> None:
+        """A request has waited: it got a worker, or gave up."""
+        self.queue_wait.observe(fleet, seconds)
 
-def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-    for labels, value in samples:
-        inner = ",".join(f'{key}="{_escape(item)}"' for key, item in labels.items())
-        lines.append(f"{name}{{{inner}}} {value:g}" if inner else f"{name} {value:g}")
-    return "\n".join(lines) + "\n"
+    def breaker_opened(self, fleet: str) -> None:
+        self.breaker_opens[(fleet,)] += 1
 
+    def tier_used(self, fleet: str, tier: str) -> None:
+        self.tiers[(fleet, tier)] += 1
 
-def histogram_family(name: str, text: str, histogram: Histogram) -> str:
-    lines = [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
-    for label, counts in histogram.counts.items():
-        total = 0
-        for bound, count in zip((*histogram.bounds, "+Inf"), counts, strict=True):
-            total += count
-            lines.append(f'{name}_bucket{{fleet="{_escape(label)}",le="{bound}"}} {total}')
-        lines.append(f'{name}_sum{{fleet="{_escape(label)}"}} {histogram.sums[label]:.6f}')
-        lines.append(f'{name}_count{{fleet="{_escape(label)}"}} {total}')
-    return "\n".join(lines) + "\n"
+    def hop(self, outcome: str) -> None:
+        self.hops[(outcome,)] += 1
 
+    def reloads(self, outcome: str) -> None:
+        self.document_reloads[(outcome,)] += 1
 
-def pairs(counter: Mapping[tuple[str, str], int], second: str) -> Iterable[Sample]:
-    return [({"fleet": fleet, second: value}, n) for (fleet, value), n in counter.items()]
+    def discovery_failed(self) -> None:
+        self.discovery_errors[()] += 1
 
+    def keys_failed(self) -> None:
+        self.key_errors[()] += 1
 
-def render_counters(metrics: Metrics) -> str:
-    """The counters and histograms as text; the gauges are `exposition.render`'s."""
-    p = "sglrouter_"
-    requests = [
-        ({"route": route, "fleet": fleet, "status": str(status)}, float(n))
-        for (route, fleet, status), n in metrics.requests.items()
-    ]
-    return "".join(
-        [
-            family(f"{p}requests_total", "counter", "Requests answered.", requests),
-            family(
-                f"{p}attempt_failures_total",
-                "counter",
-                "Attempts that ended before a worker's first byte.",
-                pairs(metrics.failures, "cause"),
-            ),
-            family(
-                f"{p}retries_total",
-                "counter",
-                "Requests given to another worker.",
-                pairs(metrics.retries, "cause"),
-            ),
-            family(
-                f"{p}disconnects_total",
-                "counter",
-                "Clients gone before their answer was whole.",
-                pairs(metrics.disconnects, "phase"),
-            ),
-            family(
-                f"{p}truncations_total",
-                "counter",
-                "Answers that broke after their first byte, and how the client was told.",
-                pairs(metrics.truncations, "told_by"),
-            ),
-            family(
-                f"{p}discovery_errors_total",
-                "counter",
-                "Failed reads of the set of workers.",
-                [({}, metrics.discovery_errors)],
-            ),
-            family(
-                f"{p}key_errors_total",
-                "counter",
-                "Failed reads of the API keys.",
-                [({}, metrics.key_errors)],
-            ),
-            histogram_family(
-                f"{p}first_byte_seconds",
-                "Time from the whole request to the worker's first byte.",
-                metrics.first_byte,
-            ),
-            histogram_family(
-                f"{p}request_seconds",
-                "Time from the whole request to the end of its answer.",
-                metrics.request,
-            ),
-        ]
-    )
+    def tokens(
+        self,
+        key: str,
+        fleet: str,
+        prompt: int,
+        completion: int,
+        cached: int | None,
+        estimated_cached: int,
+    ) -> None:
+        """A request's usage. `cached` None: the engine did not say, so nothing is compared."""
+        self.key_tokens[(key, fleet, "prompt")] += prompt
+        self.key_tokens[(key, fleet, "completion")] += completion
+        if cached is not None:
+            self.key_tokens[(key, fleet, "cached")] += cached
+            self.cached_tokens[(fleet, "engine")] += cached
+            self.cached_tokens[(fleet, "router")] += estimated_cached
+
+    # several processes
+
+    def dump(self) -> Dump:
+        """The numbers as JSON can carry them."""
+        return {family.name: family.dump() for family in self.families()}
+
+    def merge(self, dump: Dump) -> None:
+        """Add another process's numbers; families this version does not have are left out."""
+        for family in self.families():
+            family.merge(dump.get(family.name, []))
+
+    def ended(self, process: int) -> None:
+        """A process is gone; its counters stay: a sum that falls would look like a restart."""
+        total = Metrics.load_sum([self.past, self.others.pop(process, {})])
+        self.past = {f.name: f.dump() for f in total.families() if f.kind != "gauge"}
+
+    @classmethod
+    def load_sum(cls, dumps: Iterable[Dump]) -> Metrics:
+        """New metrics that are the sum of `dumps`."""
+        total = cls()
+        for dump in dumps:
+            total.merge(dump)
+        return total

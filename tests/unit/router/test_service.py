@@ -75,7 +75,8 @@ def test_the_admin_listener_shows_workers_configuration_and_metrics(lab, tmp_pat
             assert json.loads(config)["fleets"]["chat"]["models"] == ["tiny"]
             metrics = (await world.admin("/metrics")).body.decode()
             assert (
-                'sglrouter_requests_total{route="/v1/completions",fleet="chat",status="200"} 1'
+                'sglrouter_requests_total{route="/v1/completions",fleet="chat",tier="chat",'
+                'status="200"} 1'
                 in metrics
             )
             assert 'sglrouter_first_byte_seconds_count{fleet="chat"} 1' in metrics

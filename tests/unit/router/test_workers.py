@@ -164,7 +164,7 @@ def test_a_worker_list_is_read_again_and_a_bad_one_is_not_an_empty_one(lab, tmp_
             known = world.router.workers
             await lab.until(lambda: known.ready_count() == 1)
             path.write_text("workers: [{")
-            await lab.until(lambda: world.router.metrics.discovery_errors > 2)
+            await lab.until(lambda: world.router.metrics.discovery_errors[()] > 2)
             assert [w.id for w in known.workers.values()] == [a.id]
             assert (await world.ask(lab.post())).status == 200
             listing(b)
@@ -254,7 +254,7 @@ def test_keys_come_from_secrets_manager(lab, amazon):
     async def scenario():
         keys = {"secret": "sglctl/local/api-keys", "interval_s": 0.05}
         async with lab.world(lab.FakeWorker(), keys=keys) as world:
-            await lab.until(lambda: world.router.metrics.key_errors > 0)
+            await lab.until(lambda: world.router.metrics.key_errors[()] > 0)
             header = "Authorization: Bearer sk-12345678\r\n"
             answer = await world.ask(lab.post(headers=header))
             assert (answer.status, answer.error["code"]) == (503, "keys_not_loaded")

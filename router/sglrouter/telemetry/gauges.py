@@ -1,0 +1,76 @@
+"""Numbers that are read when somebody asks.
+
+`read_process` sets what each process knows of itself (they are added up, or the largest counts);
+`read_host` what the control plane alone knows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter as Tally
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sglrouter.telemetry.families import Counter, Gauge, P
+
+if TYPE_CHECKING:
+    from sglrouter.serving.core import Router
+
+
+class Gauges:
+    def __init__(self) -> None:
+        self.ready_workers = Gauge(P + "ready_workers", "Workers that may be chosen.", "fleet")
+        self.workers = Gauge(
+            P + "workers", "Workers known, by the state they last reported.", "fleet", "state"
+        )
+        self.worker_queued = Gauge(
+            P + "worker_queued",
+            "Requests queued in a worker's engine, as its agent reported.",
+            "fleet",
+            "worker",
+        )
+        self.draining = Gauge(P + "draining", "1 while stopping.")
+        self.worker_in_flight = Gauge(
+            P + "worker_in_flight", "Requests of this router on a worker.", "fleet", "worker"
+        )
+        self.in_flight = Gauge(P + "in_flight", "Requests being served.", "fleet")
+        self.client_connections = Gauge(P + "client_connections", "Open connections of clients.")
+        self.log_lines_dropped = Counter(
+            P + "log_lines_dropped_total", "Log lines nobody took in time."
+        )
+        self.resident = Gauge("process_resident_memory_bytes", "Resident memory of all processes.")
+        self.cpu = Counter("process_cpu_seconds_total", "CPU time of all processes.")
+
+
+def read_process(router: Router) -> None:
+    """Set what this process knows of itself."""
+    gauges = router.metrics.gauges
+    gauges.worker_in_flight.clear()
+    for worker in router.workers.workers.values():
+        gauges.worker_in_flight[(worker.fleet, worker.id)] = worker.in_flight
+    for fleet in router.workers.fleets.values():
+        gauges.in_flight[(fleet.name,)] = fleet.in_flight
+    gauges.client_connections[()] = len(router.clients)
+    gauges.log_lines_dropped[()] = router.log.dropped
+    gauges.resident[()] = _resident_bytes()
+    gauges.cpu[()] = time.process_time()
+
+
+def read_host(router: Router) -> None:
+    """Set what the registrar knows."""
+    gauges, workers = router.metrics.gauges, router.workers.workers.values()
+    for fleet in router.workers.fleets.values():
+        gauges.ready_workers[(fleet.name,)] = len(fleet.ready)
+    gauges.workers.clear()
+    gauges.workers.update(Tally((worker.fleet, worker.state) for worker in workers))
+    gauges.worker_queued.clear()
+    for worker in workers:
+        gauges.worker_queued[(worker.fleet, worker.id)] = worker.queued
+    gauges.draining[()] = int(router.draining)
+
+
+def _resident_bytes() -> int:
+    """https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html: the second field, in pages."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
