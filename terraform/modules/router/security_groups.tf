@@ -46,6 +46,18 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   tags = { Name = "load-balancer-to-routers" }
 }
 
+# A request goes to the router that owns its conversation, whichever router got it.
+resource "aws_vpc_security_group_ingress_rule" "peers" {
+  security_group_id            = aws_security_group.routers.id
+  referenced_security_group_id = aws_security_group.routers.id
+  description                  = "Other routers"
+  from_port                    = var.router.port
+  to_port                      = var.router.port
+  ip_protocol                  = "tcp"
+
+  tags = { Name = "routers-to-routers" }
+}
+
 resource "aws_vpc_security_group_ingress_rule" "admin" {
   for_each = toset(var.router.admin_cidrs)
 

@@ -186,6 +186,15 @@ run "the_admin_port_is_closed_to_the_load_balancer" {
   }
 }
 
+run "routers_reach_each_others_data_port" {
+  command = apply
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.peers.security_group_id == aws_security_group.routers.id && aws_vpc_security_group_ingress_rule.peers.referenced_security_group_id == aws_security_group.routers.id && aws_vpc_security_group_ingress_rule.peers.from_port == 8000 && aws_vpc_security_group_ingress_rule.peers.to_port == 8000
+    error_message = "From the routers' own group, to the data port and nothing else."
+  }
+}
+
 run "without_admin_ranges_nobody_reaches_the_admin_port" {
   command = plan
   variables { router = merge(var.router, { admin_cidrs = [] }) }
