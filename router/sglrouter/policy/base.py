@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sglrouter.models import PolicyName
-from sglrouter.wire.body import RequestView
+from sglrouter.policy.prompt import Prompt
+
+
+class Request(Protocol):
+    """A request as policies see it (`wire.body.RequestView` is one).
+
+    `session`: the session header's value, empty without one; `document`: the parsed body.
+    """
+
+    @property
+    def prompt(self) -> Prompt: ...
+    @property
+    def session(self) -> bytes: ...
+    @property
+    def document(self) -> Mapping[str, Any] | None: ...
 
 
 class Candidate(Protocol):
@@ -35,7 +49,10 @@ C = TypeVar("C", bound=Candidate)
 
 @dataclass(slots=True)
 class Choice(Generic[C]):
-    """The chosen worker, why (a metric's label), and what is thought to be cached there."""
+    """The chosen worker, why (a metric's label), and what is thought to be cached there.
+
+    `new_tokens` is what the caller adds to the worker's backlog until the first byte.
+    """
 
     worker: C
     reason: str
@@ -46,7 +63,7 @@ class Choice(Generic[C]):
 class Policy(Protocol):
     name: PolicyName
 
-    def choose(self, request: RequestView, workers: Sequence[C]) -> Choice[C]:
+    def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
         """One of `workers`, which is never empty."""
 
     def forget(self, slot: int) -> None:

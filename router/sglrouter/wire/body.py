@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from sglrouter.policy.prompt import Prompt, read_prompt
 from sglrouter.wire.replies import Failure
 
 # Python's parser accepts NaN, as engines do, but is slow: only for bodies up to this size.
@@ -16,14 +17,25 @@ _SLOW_PARSE_BYTES = 4 * 1024 * 1024
 _OPAQUE = (b"multipart/", b"application/octet-stream", b"audio/", b"image/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestView:
-    """A request as policies see it; `document` is the parsed body, None when it is not JSON."""
+    """A request as policies see it; `document` is the parsed body, None when it is not JSON.
+
+    `session`: the session header's value; `prompt` is read when it is first asked for.
+    """
 
     path: bytes
     body: bytes
     document: Mapping[str, Any] | None
     model: str | None
+    session: bytes = b""
+    _prompt: Prompt | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def prompt(self) -> Prompt:
+        if self._prompt is None:
+            self._prompt = read_prompt(self.document, self.body)
+        return self._prompt
 
 
 class BadBodyError(Exception):

@@ -1,0 +1,204 @@
+"""An approximate record of which worker has which prefix cached, in a table of fixed size. Pure.
+
+The table may lie in memory that several processes share: all of them read and write it without a
+lock. A torn, lost or stale entry costs a wrong hint, never an error, and nothing else rests on it.
+
+An entry has two 64-bit words. Key: the block's hash, 0 for none. Value, from the top: 16 bits of
+age, then four holders of 12 bits (worker slots, latest first, 0 for none). Two entries make a
+bucket; a new block takes the place of the older one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+ENTRY_BYTES: Final = 16
+WAYS: Final = 2
+MAX_HOLDERS: Final = 4
+MAX_SLOT: Final = 0xFFF
+_SLOT_BITS: Final = 12
+_AGE_SHIFT: Final = 48
+_AGES: Final = 1 << 16
+_HOLDERS: Final = (1 << _AGE_SHIFT) - 1
+_COUNT: Final = (1 << 64) - 1
+_HEADER_BYTES: Final = 32
+# A block may have been replaced while deeper ones were not: a match goes on over such gaps.
+_GAP: Final = 1
+# Entries one sweep looks at, about a millisecond.
+_SWEEP_ENTRIES: Final = 16_384
+_SAMPLE: Final = 4096
+
+#: Where each block's value is in the table, None for an unknown block.
+Places = Sequence[int | None]
+
+
+class PrefixIndex:
+    """Which slots hold a block, for as many blocks as fit into `size` bytes.
+
+    `memory`: writable and zeroed at first, shared by whoever was given it; None: its own.
+    Slots are 1 … 4095; a worker with a higher one is chosen by load alone.
+    """
+
+    def __init__(self, memory: memoryview | None = None, size: int = 8 << 20) -> None:
+        if memory is None:
+            memory = memoryview(mmap.mmap(-1, size))
+        self._buckets = (len(memory) - _HEADER_BYTES) // (WAYS * ENTRY_BYTES)
+        if self._buckets < 1:
+            raise ValueError(f"an index of {len(memory)} bytes holds nothing")
+        self.entries = self._buckets * WAYS
+        #: Word 0: how many blocks have been entered, by all processes.
+        self._header = memory[:_HEADER_BYTES].cast("Q")
+        table = memory[_HEADER_BYTES : _HEADER_BYTES + self.entries * ENTRY_BYTES]
+        self._keys = table.cast("Q")
+        self._values = self._keys[1:]  # so that an entry's words have the same place in both
+        # Age advances 256 times while the table is filled once: fine enough to tell old from
+        # new, coarse enough that a block in use is seldom written again.
+        self._per_tick = max(1, self.entries // 256)
+        self._now = 0
+        self._gone: dict[int, int] = {}  # slot -> entries still to be looked at
+        self._rejuvenate = 0  # entries still to be looked at since ages began anew
+        self._swept = 0
+
+    def match(self, blocks: Sequence[int]) -> tuple[list[int | None], dict[int, int]]:
+        """Where the known blocks are, and per slot how many of the prompt's blocks it has.
+
+        The first list may be shorter than `blocks`: it ends where a match cannot go on.
+        """
+        keys, values, buckets = self._keys, self._values, self._buckets
+        places: list[int | None] = []
+        runs: list[tuple[int, int]] = []  # (value, depth of the last of neighbours that have it)
+        run = missing = depth = 0
+        for key in blocks:
+            at = key % buckets << 2
+            if keys[at] != key:
+                at += 2
+                if keys[at] != key:
+                    missing += 1
+                    if missing > _GAP:
+                        break
+                    places.append(None)
+                    continue
+            missing = 0
+            value = values[at]
+            if value != run:
+                runs.append((run, depth))
+                run = value
+            places.append(at)
+            depth = len(places)
+        if not run:
+            return places, {}
+        runs.append((run, depth))
+        return places, _depths(runs)
+
+    def record(self, blocks: Sequence[int], places: Places, slot: int) -> None:
+        """From now on the worker in `slot` has these blocks; `places` is what `match` said."""
+        if not 0 < slot <= MAX_SLOT:
+            return
+        values = self._values
+        age = self._header[0] // self._per_tick % _AGES << _AGE_SHIFT
+        old = new = 0
+        missing = len(blocks) - len(places)
+        for n, place in enumerate(places):
+            if place is None:
+                missing += 1
+                self._enter(blocks[n], age | slot)
+                continue
+            value = values[place]
+            if value != old:  # neighbours mostly have the same
+                old, new = value, age | _first(value & _HOLDERS, slot)
+            if new != value:
+                values[place] = new
+        for key in blocks[len(places) :]:
+            self._enter(key, age | slot)
+        if missing:
+            self._header[0] = (self._header[0] + missing) & _COUNT
+
+    def _enter(self, key: int, value: int) -> None:
+        """Put a block in the place of its bucket's empty or older entry, or in its own."""
+        keys, values = self._keys, self._values
+        at = key % self._buckets << 2
+        if keys[at] != key and (keys[at + 2] == key or values[at + 2] < values[at]):
+            at += 2
+        keys[at] = key
+        values[at] = value
+
+    def forget(self, slot: int) -> None:
+        """The worker is gone; its entries go with the next sweeps."""
+        self._gone[slot] = self.entries
+
+    def sweep(self) -> None:
+        """Look at a slice of the entries, while there is something to do: free those of forgotten
+        workers, and make old what is left from before ages began anew (after 256 fillings).
+        """
+        now = self._header[0] // self._per_tick % _AGES
+        if now < self._now:
+            self._rejuvenate = self.entries
+        self._now = now
+        if not self._gone and not self._rejuvenate:
+            return
+        start, end = self._swept, min(self._swept + _SWEEP_ENTRIES, self.entries)
+        for n, value in enumerate(self._values[2 * start : 2 * end : 2].tolist(), start):
+            if value:
+                self._clean(2 * n, value, now)
+        done = end - start
+        self._swept = 0 if end == self.entries else end
+        self._rejuvenate = max(0, self._rejuvenate - done)
+        self._gone = {slot: left - done for slot, left in self._gone.items() if left > done}
+
+    def _clean(self, place: int, seen: int, now: int) -> None:
+        kept = _without(seen & _HOLDERS, self._gone)
+        age = seen >> _AGE_SHIFT
+        value = (0 if age > now + 1 else age) << _AGE_SHIFT | kept if kept else 0
+        if value == seen or self._values[place] != seen:  # written meanwhile by another process
+            return
+        if not value:
+            self._keys[place] = 0
+        self._values[place] = value
+
+    def statistics(self) -> Mapping[str, float]:
+        """`index_entries` is counted on a sample: several processes write the table."""
+        sample = self._keys[:: 2 * max(1, self.entries // _SAMPLE)].tolist()
+        used = sum(1 for key in sample if key) / len(sample)
+        return {
+            "index_bytes": float(self.entries * ENTRY_BYTES),
+            "index_entries": float(round(used * self.entries)),
+            "index_capacity": float(self.entries),
+        }
+
+
+def _depths(runs: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Slot → the deepest run that names it."""
+    depths: dict[int, int] = {}
+    for value, depth in reversed(runs):
+        for slot in _slots(value & _HOLDERS):
+            if slot not in depths:
+                depths[slot] = depth
+    return depths
+
+
+def _slots(holders: int) -> Iterator[int]:
+    while holders:
+        if holders & MAX_SLOT:
+            yield holders & MAX_SLOT
+        holders >>= _SLOT_BITS
+
+
+def _pack(slots: Iterable[int]) -> int:
+    packed = 0
+    for n, slot in enumerate(itertools.islice(slots, MAX_HOLDERS)):
+        packed |= slot << n * _SLOT_BITS
+    return packed
+
+
+def _first(holders: int, slot: int) -> int:
+    """`holders` with `slot` the latest; a fifth, the longest unused, drops out."""
+    if holders & MAX_SLOT == slot:
+        return holders
+    return _pack((slot, *(other for other in _slots(holders) if other != slot)))
+
+
+def _without(holders: int, gone: Container[int]) -> int:
+    return _pack(slot for slot in _slots(holders) if slot not in gone)
