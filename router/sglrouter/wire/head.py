@@ -38,8 +38,16 @@ _SPECIAL = HOP_BY_HOP | {
     b"expect",
     b"x-request-id",
     b"content-type",
+    b"x-sglctl-hop",
+    b"x-sglctl-priority",
+    b"x-forwarded-for",
 }
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+# Of these, the ones that a worker gets too.
+_READ_AND_PASSED = frozenset(
+    {b"x-request-id", b"content-type", b"x-sglctl-priority", b"x-forwarded-for"}
+)
+SESSION_HEADER = b"x-session-id"
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 
 
@@ -53,7 +61,12 @@ class BadHeadError(Exception):
 
 @dataclass(slots=True)
 class Head:
-    """`passed` are header lines for the worker, each ending in CRLF; `credential` the API key."""
+    """`passed` are header lines for the worker, each ending in CRLF; `credential` the API key.
+
+    `framed`: a length or a coding was announced; `content_length` is None in a remembered head,
+    whose body has its own. `credentials`: the lines that held the key, for another router.
+    `session`, `hop`, `priority`, `forwarded_for`: values as sent, empty without the header.
+    """
 
     method: bytes
     target: bytes
@@ -64,18 +77,28 @@ class Head:
     expects_continue: bool
     credential: bytes
     request_id: bytes
+    framed: bool
+    credentials: bytes
+    session: bytes
+    hop: bytes
+    priority: bytes
+    forwarded_for: bytes
 
-    def for_worker(self, host: bytes, body_length: int, request_id: bytes) -> bytes:
-        """The head a worker gets. A chunked body has become one of known length."""
-        framing = b""
-        if self.chunked or self.content_length is not None:
-            framing = b"content-length: %d\r\n" % body_length
+    def for_worker(
+        self, host: bytes, body_length: int, request_id: bytes, extra: bytes = b""
+    ) -> bytes:
+        """The head a worker gets; `extra` are further lines, each ending in CRLF.
+
+        A chunked body has become one of known length.
+        """
+        framing = b"content-length: %d\r\n" % body_length if self.framed else b""
         identity = b"" if self.request_id else b"x-request-id: " + request_id + b"\r\n"
-        return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s%s\r\n" % (
+        return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s%s%s\r\n" % (
             self.method,
             self.target,
             host,
             self.passed,
+            extra,
             identity,
             framing,
         )
@@ -111,15 +134,21 @@ def _length(values: list[bytes], coding: list[bytes]) -> tuple[int | None, bool]
     return int(values[0]), False
 
 
-def read_head(method: bytes, target: bytes, headers: Headers, http10: bool) -> Head:
-    """Judge and rewrite a request's head. Raises BadHeadError."""
+def read_head(
+    method: bytes,
+    target: bytes,
+    headers: Headers,
+    http10: bool,
+    session_header: bytes = SESSION_HEADER,
+) -> Head:
+    """Judge and rewrite a request's head; `session_header` in lower case. Raises BadHeadError."""
     special: dict[bytes, list[bytes]] = {}
     passed = []
     for name, value in headers:
         lower = name.lower()
-        if lower in _SPECIAL:
+        if lower in _SPECIAL or lower == session_header:
             special.setdefault(lower, []).append(value)
-            if lower not in (b"content-type", b"x-request-id"):
+            if lower in _SPECIAL and lower not in _READ_AND_PASSED:
                 continue
         passed.append((lower, name + b": " + value + b"\r\n"))
     hosts = special.get(b"host", [])
@@ -127,38 +156,55 @@ def read_head(method: bytes, target: bytes, headers: Headers, http10: bool) -> H
         raise BadHeadError("there must be one Host header")
     if method == b"CONNECT" or not (target := origin_form(target)).startswith(b"/"):
         raise BadHeadError("this method or target is not served", "method_not_allowed", 405)
-    named = {
-        token.strip().lower()
-        for value in special.get(b"connection", [])
-        for token in value.split(b",")
-    }
     length, chunked = _length(
         special.get(b"content-length", []), special.get(b"transfer-encoding", [])
     )
     if http10 and chunked:
         raise BadHeadError("HTTP/1.0 has no chunked coding")
-    expect = special.get(b"expect", [])
-    if expect and (len(expect) > 1 or expect[0].lower() != b"100-continue"):
-        raise BadHeadError("only Expect: 100-continue is known", "expectation_failed", 417)
-    given = special.get(b"x-request-id", [b""])[0]
-    usable = bool(_REQUEST_ID.fullmatch(given)) and b"x-request-id" not in named
-    if not usable:
-        named.add(b"x-request-id")
+    dropped = _named(special.get(b"connection", []))
+    authorization, api_key = _first(special, b"authorization"), _first(special, b"x-api-key")
+    request_id = _first(special, b"x-request-id")
+    if b"x-request-id" in dropped or not REQUEST_ID.fullmatch(request_id):
+        request_id = b""
+        dropped.add(b"x-request-id")
     return Head(
         method=method,
         target=target,
-        passed=b"".join([line for lower, line in passed if lower not in named])
-        if named
-        else b"".join([line for _, line in passed]),
-        content_type=special.get(b"content-type", [b""])[0],
+        passed=b"".join([line for lower, line in passed if lower not in dropped]),
+        content_type=_first(special, b"content-type"),
         content_length=length,
         chunked=chunked,
-        expects_continue=bool(expect) and not http10,
-        credential=_credential(
-            special.get(b"authorization", [b""])[0], special.get(b"x-api-key", [b""])[0]
-        ),
-        request_id=given if usable else b"",
+        expects_continue=_expects_continue(special.get(b"expect", [])) and not http10,
+        credential=_credential(authorization, api_key),
+        request_id=request_id,
+        framed=chunked or length is not None,
+        credentials=_lines((b"authorization", authorization), (b"x-api-key", api_key)),
+        session=_first(special, session_header),
+        hop=_first(special, b"x-sglctl-hop"),
+        priority=_first(special, b"x-sglctl-priority"),
+        # A list over several lines is one list; the last address is the nearest proxy's word.
+        forwarded_for=b", ".join(special.get(b"x-forwarded-for", [])),
     )
+
+
+def _first(special: dict[bytes, list[bytes]], name: bytes) -> bytes:
+    values = special.get(name)
+    return values[0] if values else b""
+
+
+def _named(connection: list[bytes]) -> set[bytes]:
+    """What Connection calls hop-by-hop."""
+    return {token.strip().lower() for value in connection for token in value.split(b",")}
+
+
+def _lines(*pairs: tuple[bytes, bytes]) -> bytes:
+    return b"".join([name + b": " + value + b"\r\n" for name, value in pairs if value])
+
+
+def _expects_continue(values: list[bytes]) -> bool:
+    if values and (len(values) > 1 or values[0].lower() != b"100-continue"):
+        raise BadHeadError("only Expect: 100-continue is known", "expectation_failed", 417)
+    return bool(values)
 
 
 @dataclass(slots=True)
@@ -205,6 +251,6 @@ def read_response_head(raw: bytes, status: int) -> ResponseHead:
         pairs.append((lower, line))
     named -= {b"content-length", b"transfer-encoding", b"content-type"}
     named |= {b"connection", b"keep-alive", b"proxy-connection", b"x-request-id"}
-    named |= {b"x-sglctl-worker"}
+    named |= {b"x-sglctl-worker", b"x-sglctl-tier"}
     kept.extend(line for lower, line in pairs if lower not in named)
     return ResponseHead(status, kept, content_type, chunked, has_length)
