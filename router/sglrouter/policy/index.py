@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import mmap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 ENTRY_BYTES: Final = 16
 WAYS: Final = 2
@@ -26,13 +26,30 @@ _HOLDERS: Final = (1 << _AGE_SHIFT) - 1
 _COUNT: Final = (1 << 64) - 1
 _HEADER_BYTES: Final = 32
 # A block may have been replaced while deeper ones were not: a match goes on over such gaps.
-_GAP: Final = 1
+_GAP: Final = 2
 # Entries one sweep looks at, about a millisecond.
 _SWEEP_ENTRIES: Final = 16_384
 _SAMPLE: Final = 4096
 
-#: Where each block's value is in the table, None for an unknown block.
-Places = Sequence[int | None]
+
+class Match(NamedTuple):
+    """What the index knows of a prompt.
+
+    `places`: of each block's value in the table, None for an unknown block.
+    `runs`: (value, depth of the last block in a row that has it); neighbours mostly have the same.
+    """
+
+    places: Sequence[int | None]
+    runs: Sequence[tuple[int, int]]
+
+    def depths(self) -> dict[int, int]:
+        """Slot → how many of the prompt's blocks its worker is thought to have cached."""
+        depths: dict[int, int] = {}
+        for value, depth in reversed(self.runs):
+            for slot in _slots(value & _HOLDERS):
+                if slot not in depths:
+                    depths[slot] = depth
+        return depths
 
 
 class PrefixIndex:
@@ -62,14 +79,11 @@ class PrefixIndex:
         self._rejuvenate = 0  # entries still to be looked at since ages began anew
         self._swept = 0
 
-    def match(self, blocks: Sequence[int]) -> tuple[list[int | None], dict[int, int]]:
-        """Where the known blocks are, and per slot how many of the prompt's blocks it has.
-
-        The first list may be shorter than `blocks`: it ends where a match cannot go on.
-        """
+    def match(self, blocks: Sequence[int]) -> Match:
+        """Which of the blocks are known, from the first to where a match cannot go on."""
         keys, values, buckets = self._keys, self._values, self._buckets
         places: list[int | None] = []
-        runs: list[tuple[int, int]] = []  # (value, depth of the last of neighbours that have it)
+        runs: list[tuple[int, int]] = []
         run = missing = depth = 0
         for key in blocks:
             at = key % buckets << 2
@@ -84,46 +98,44 @@ class PrefixIndex:
             missing = 0
             value = values[at]
             if value != run:
-                runs.append((run, depth))
+                if run:
+                    runs.append((run, depth))
                 run = value
             places.append(at)
             depth = len(places)
-        if not run:
-            return places, {}
-        runs.append((run, depth))
-        return places, _depths(runs)
+        if run:
+            runs.append((run, depth))
+        return Match(places, runs)
 
-    def record(self, blocks: Sequence[int], places: Places, slot: int) -> None:
-        """From now on the worker in `slot` has these blocks; `places` is what `match` said."""
+    def record(self, blocks: Sequence[int], match: Match, slot: int) -> None:
+        """From now on the worker in `slot` has these blocks, of which `match` are known."""
         if not 0 < slot <= MAX_SLOT:
             return
         values = self._values
         age = self._header[0] // self._per_tick % _AGES << _AGE_SHIFT
-        old = new = 0
-        missing = len(blocks) - len(places)
-        for n, place in enumerate(places):
-            if place is None:
-                missing += 1
-                self._enter(blocks[n], age | slot)
-                continue
-            value = values[place]
-            if value != old:  # neighbours mostly have the same
-                old, new = value, age | _first(value & _HOLDERS, slot)
-            if new != value:
-                values[place] = new
-        for key in blocks[len(places) :]:
-            self._enter(key, age | slot)
-        if missing:
-            self._header[0] = (self._header[0] + missing) & _COUNT
+        places, start = match.places, 0
+        for old, end in match.runs:
+            new = age | _first(old & _HOLDERS, slot)
+            if new != old:
+                for place in places[start:end]:
+                    if place is not None:
+                        values[place] = new
+            start = end
+        unknown = [blocks[n] for n, place in enumerate(places) if place is None]
+        unknown += blocks[len(places) :]
+        if unknown:
+            self._enter(unknown, age | slot)
 
-    def _enter(self, key: int, value: int) -> None:
-        """Put a block in the place of its bucket's empty or older entry, or in its own."""
-        keys, values = self._keys, self._values
-        at = key % self._buckets << 2
-        if keys[at] != key and (keys[at + 2] == key or values[at + 2] < values[at]):
-            at += 2
-        keys[at] = key
-        values[at] = value
+    def _enter(self, blocks: Sequence[int], value: int) -> None:
+        """Put each in the place of its bucket's empty or older entry; in its own if it has one."""
+        keys, values, buckets = self._keys, self._values, self._buckets
+        for key in blocks:
+            at = key % buckets << 2
+            if keys[at] != key and (keys[at + 2] == key or values[at + 2] < values[at]):
+                at += 2
+            keys[at] = key
+            values[at] = value
+        self._header[0] = (self._header[0] + len(blocks)) & _COUNT
 
     def forget(self, slot: int) -> None:
         """The worker is gone; its entries go with the next sweeps."""
@@ -167,16 +179,6 @@ class PrefixIndex:
             "index_entries": float(round(used * self.entries)),
             "index_capacity": float(self.entries),
         }
-
-
-def _depths(runs: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Slot → the deepest run that names it."""
-    depths: dict[int, int] = {}
-    for value, depth in reversed(runs):
-        for slot in _slots(value & _HOLDERS):
-            if slot not in depths:
-                depths[slot] = depth
-    return depths
 
 
 def _slots(holders: int) -> Iterator[int]:

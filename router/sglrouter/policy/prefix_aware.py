@@ -34,9 +34,10 @@ class PrefixAware:
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
         prompt = request.prompt
         blocks, tokens = prompt.blocks, prompt.tokens
-        places, depths = self.index.match(blocks)
+        match = self.index.match(blocks)
+        depths = match.depths()
         worker, reason = self._decide(workers, depths, tokens * EXPLOIT_SHARE)
-        self.index.record(blocks, places, worker.slot)
+        self.index.record(blocks, match, worker.slot)
         matched = TOKENS_AT[depths[worker.slot]] if worker.slot in depths else 0
         self._prompt_tokens += tokens
         self._matched_tokens += matched
