@@ -6,19 +6,20 @@ Pure but for the counters: no I/O, and time is passed in (monotonic seconds).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sglrouter.fleet.fleets import Fleet
 from sglrouter.models import ANY_MODEL, FleetRoute
-
-if TYPE_CHECKING:
-    from sglrouter.wire.upstream import Upstream
+from sglrouter.models import Breaker as BreakerSettings
+from sglrouter.serving.breaker import Breaker
+from sglrouter.serving.target import Target
 
 MAX_FAILED_READS = 3
 STALE_S = 3.0
-# A worker that failed a request is passed over this long while others are ready; doubles each time.
-PENALTY_S, PENALTY_CAP_S = 0.5, 15.0
+# Policies keep what they know by slot and sweep it up in this time, before another has the slot.
+RETIRE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A worker as discovery found it; without an agent the engine's /health stands for it."""
+    """A worker as discovery found it; without an agent the engine's /health stands for it,
+    and `role` and `bootstrap_port` are what discovery was told."""
 
     id: str
     fleet: str
     engine: Address
     agent: Address | None
+    role: str = "regular"
+    bootstrap_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +54,56 @@ class Report:
     document: Mapping[str, Any]
 
 
-class Worker:
-    """One worker. `in_flight` counts this router's requests on it, and nothing else does."""
+class Worker(Target):
+    """One worker. `others`: requests on it that are not this process's, as last reported."""
 
     __slots__ = (
+        "_own_before",
+        "adapters",
         "agent",
         "backlog",
-        "engine",
+        "bootstrap_port",
+        "breaker",
         "failed_reads",
         "fleet",
-        "host_header",
         "id",
-        "idle",
-        "in_flight",
         "last_chosen",
-        "name",
-        "penalty_s",
-        "penalty_until",
+        "others",
         "queued",
         "read_at",
-        "removed",
         "report",
+        "role",
         "slot",
         "state",
     )
 
-    def __init__(self, seen: Seen, slot: int) -> None:
+    def __init__(self, seen: Seen, slot: int, breaker: BreakerSettings | None = None) -> None:
+        super().__init__(seen.id.encode(), seen.engine)
         self.id = seen.id
         self.slot = slot
-        self.name = seen.id.encode()
         self.fleet = seen.fleet
         self.agent = seen.agent
-        self.move(seen.engine)
+        self.role = seen.role
+        self.bootstrap_port = seen.bootstrap_port
+        self.adapters: frozenset[str] = frozenset()
         self.state = "unknown"
         self.report: Report | None = None
         self.read_at = 0.0
         self.failed_reads = 0
-        self.in_flight = 0
         self.queued = 0
+        self.others = 0
         self.backlog = 0
         self.last_chosen = 0
-        self.penalty_s = 0.0
-        self.penalty_until = 0.0
-        self.removed = False
-        self.idle: list[Upstream] = []
+        self.breaker = Breaker(breaker or BreakerSettings())
+        self._own_before = 0
 
-    def move(self, engine: Address) -> None:
-        self.engine = engine
-        self.host_header = str(engine).encode()
+    @property
+    def engine(self) -> Address:
+        return self.address
 
     @property
     def load(self) -> int:
-        return self.in_flight + self.queued
+        return self.in_flight + self.others
 
     def ready(self, now: float, stale_s: float) -> bool:
         return (
@@ -111,49 +113,58 @@ class Worker:
             and now - self.read_at <= stale_s
         )
 
-    def penalise(self, now: float) -> None:
-        self.penalty_s = min(PENALTY_CAP_S, max(PENALTY_S, 2 * self.penalty_s))
-        self.penalty_until = now + self.penalty_s
-
-    def forgive(self) -> None:
-        self.penalty_s = self.penalty_until = 0.0
-
-
-class Fleet:
-    """One fleet: its workers, and the tuple of those that may be chosen now."""
-
-    __slots__ = ("in_flight", "name", "penalised", "ready", "route")
-
-    def __init__(self, name: str, route: FleetRoute) -> None:
-        self.name = name
-        self.route = route
-        self.ready: tuple[Worker, ...] = ()
-        self.penalised = False
-        self.in_flight = 0
-
-    def candidates(self, tried: Sequence[Worker], now: float) -> Sequence[Worker]:
-        """Workers to choose among: ready, not tried; penalised ones only if there is no other."""
-        if not tried and not self.penalised:
-            return self.ready
-        left = [worker for worker in self.ready if worker not in tried]
-        healthy = [worker for worker in left if worker.penalty_until <= now]
-        return healthy or left
+    def take(self, report: Report) -> None:
+        """The agent's news. Its counts may be a read old, so own requests of then are taken off."""
+        self.report = report
+        self.state = report.state
+        self.queued = report.queued
+        told = report.document
+        own = max(self.in_flight, self._own_before)
+        self._own_before = self.in_flight
+        self.others = max(0, int(told.get("in_flight") or 0) + report.queued - own)
+        if told:
+            self.role = told.get("role") or self.role
+            self.bootstrap_port = told.get("bootstrap_port") or self.bootstrap_port
+            self.adapters = frozenset(told.get("adapters") or ())
+        if report.engine is not None and report.engine != self.address:
+            self.move(report.engine)
 
 
 class WorkerSet:
     """All workers by id, kept by the registrar alone; requests only read `fleets[name].ready`."""
 
     def __init__(self, fleets: Mapping[str, FleetRoute], stale_s: float = STALE_S) -> None:
-        self.fleets = {name: Fleet(name, route) for name, route in fleets.items()}
-        self.models = {model: name for name, route in fleets.items() for model in route.models}
-        self.any_model = self.models.pop(ANY_MODEL, None)
+        self.fleets: dict[str, Fleet] = {}
         self.workers: dict[str, Worker] = {}
         self.stale_s = stale_s
+        self._now = 0.0
+        self._retired: dict[int, float] = {}  # slot → when it may be given again
+        self.configure(fleets)
 
-    def apply(self, seen: Iterable[Seen]) -> tuple[list[Worker], list[Worker]]:
+    def configure(self, fleets: Mapping[str, FleetRoute]) -> list[Fleet]:
+        """Take a document's fleets; returns those that are gone. The others keep their counters.
+
+        The workers of a fleet that is gone leave with the next `apply`.
+        """
+        gone = [fleet for name, fleet in self.fleets.items() if name not in fleets]
+        kept = {name: self.fleets.get(name) or Fleet(name, fleets[name]) for name in fleets}
+        self.fleets = kept
+        for name, fleet in kept.items():
+            fleet.configure(fleets[name])
+        for worker in self.workers.values():
+            if worker.fleet in fleets:
+                worker.breaker.configure(fleets[worker.fleet].breaker)
+        self.models = {model: name for name, route in fleets.items() for model in route.models}
+        self.any_model = self.models.pop(ANY_MODEL, None)
+        return gone
+
+    def apply(
+        self, seen: Iterable[Seen], slots: Mapping[str, int] | None = None
+    ) -> tuple[list[Worker], list[Worker]]:
         """Make the set what discovery saw; returns (added, removed). Unknown fleets are left out.
 
         A worker that stays keeps its counters; one whose agent moved is a new one.
+        `slots`: the slot of each id, where another process gives them.
         """
         wanted = {item.id: item for item in seen if item.fleet in self.fleets}
         removed = [
@@ -165,33 +176,36 @@ class WorkerSet:
         ]
         for worker in removed:
             worker.removed = True
+            self._retired[worker.slot] = self._now + RETIRE_S
             del self.workers[worker.id]
         added = []
         for key, item in wanted.items():
             if key not in self.workers:
-                self.workers[key] = worker = Worker(item, self._free_slot())
+                slot = slots[key] if slots is not None else self._free_slot()
+                breaker = self.fleets[item.fleet].route.breaker
+                self.workers[key] = worker = Worker(item, slot, breaker)
                 added.append(worker)
         return added, removed
 
     def _free_slot(self) -> int:
-        taken = {worker.slot for worker in self.workers.values()}
+        self._retired = {slot: t for slot, t in self._retired.items() if t > self._now}
+        taken = {worker.slot for worker in self.workers.values()} | self._retired.keys()
         return next(slot for slot in itertools.count(1) if slot not in taken)
 
     def reported(self, worker: Worker, report: Report, now: float) -> None:
-        worker.report = report
-        worker.state = report.state
-        worker.queued = report.queued
+        worker.take(report)
         worker.failed_reads = 0
         worker.read_at = now
-        if report.engine is not None and report.engine != worker.engine:
-            worker.move(report.engine)
 
     def refresh(self, now: float) -> None:
         """Compute again which workers may be chosen."""
-        for fleet in self.fleets.values():
-            members = [worker for worker in self.workers.values() if worker.fleet == fleet.name]
-            fleet.ready = tuple(worker for worker in members if worker.ready(now, self.stale_s))
-            fleet.penalised = any(worker.penalty_until > now for worker in fleet.ready)
+        self._now = now
+        members: dict[str, list[Worker]] = {name: [] for name in self.fleets}
+        for worker in self.workers.values():
+            if worker.fleet in members:
+                members[worker.fleet].append(worker)
+        for name, fleet in self.fleets.items():
+            fleet.refresh(members[name], now, self.stale_s)
 
     def ready_count(self) -> int:
         return sum(len(fleet.ready) for fleet in self.fleets.values())

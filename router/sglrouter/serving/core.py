@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sglrouter.access.keys import KeyRing
-from sglrouter.fleet.workers import STALE_S, Fleet, WorkerSet
+from sglrouter.access.address import client_address
+from sglrouter.access.keys import ANYONE, KeyInfo, KeyRing
+from sglrouter.access.limits import TOO_MANY_WRONG_KEYS, KeyLimits
+from sglrouter.fleet.fleets import Fleet
+from sglrouter.fleet.peers import Peer, Peers
+from sglrouter.fleet.workers import STALE_S, Worker, WorkerSet
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.policy import Policy, make_policy
+from sglrouter.serving.accounting import account, account_local
 from sglrouter.serving.exchange import Exchange
+from sglrouter.serving.external import ExternalTarget
+from sglrouter.serving.resolve import priority_of, resolve
 from sglrouter.serving.retry import RetryBudget
 from sglrouter.telemetry.metrics import Metrics
 from sglrouter.wire import replies
@@ -34,26 +41,34 @@ TICK_S = 0.25
 
 _NOT_LOADED = Failure(503, "keys_not_loaded", "The API keys are not loaded yet.", None, 2)
 _UNAUTHORISED = Failure(401, "invalid_api_key", "The API key is missing or wrong.")
+_NO_ROUTE = Failure(404, "route_not_found", "There is no such route.")
 
 
 class Router:
-    """Shared by all connections; lives in one event loop, so nothing here is locked."""
+    """Shared by all connections; lives in one event loop, so nothing here is locked.
+
+    `memory`: the prefix index's table, where several processes share one.
+    """
 
     def __init__(
         self,
         document: RouterDocument,
         log: Log,
         clock: Callable[[], float] | None = None,
+        memory: memoryview | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = clock or time.monotonic  # uvloop's own has milliseconds only
         self.now = self.clock()  # as of the last tick
-        self.document = document
         self.log = log
-        stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
-        self.workers = WorkerSet(document.fleets, stale_s)
-        self.policy: Policy = make_policy(document.policy, document.affinity)
+        self.workers = WorkerSet({}, STALE_S)
+        self.policies: dict[str, Policy] = {}
+        self.externals: dict[str, ExternalTarget] = {}
+        self.external_keys: dict[str, bytes] = {}  # those that are loaded
+        self.peers = Peers(processes=document.listen.processes)
         self.keys = KeyRing()
+        self.limits = KeyLimits()
+        self.admin_key_hash: bytes | None = None
         self.metrics = Metrics()
         self.budget = RetryBudget(self.now)
         self.clients: set[ClientConnection] = set()
@@ -61,27 +76,94 @@ class Router:
         self.choices = itertools.count(1)
         self.draining = False  # /health says so
         self.stopping = False  # nothing new is accepted
+        self._memory = memory
+        self._pumping = False
         self._id_prefix = secrets.token_hex(6)
         self._ids = itertools.count(1)
+        self.configure(document)
+
+    def configure(self, document: RouterDocument) -> None:
+        """Put a document in force. What runs goes on; what waits for a fleet that is gone fails."""
+        self.document = document
+        self.workers.stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
+        gone = self.workers.configure(document.fleets)
+        self._configure_policies(document)
+        self._configure_externals(document)
+        if document.keys is not None:
+            self.limits.failed_per_minute = document.keys.failed_per_minute
+        for fleet in gone:
+            for exchange in list(fleet.queue):
+                exchange.waited_too_long()
+        self.workers.refresh(self.now)
+
+    def _configure_policies(self, document: RouterDocument) -> None:
+        """A fleet keeps its policy, and what it knows, unless another is asked for."""
+        before, self.policies = self.policies, {}
+        for name, route in document.fleets.items():
+            wanted = route.policy or document.policy
+            if wanted == "prefix_aware" and self._memory is None:
+                self._memory = memoryview(bytearray(document.affinity.index_bytes))
+            old = before.get(name)
+            fits = old is not None and old.name == wanted
+            self.policies[name] = (
+                old if old and fits else make_policy(wanted, document.affinity, self._memory)
+            )
+
+    def _configure_externals(self, document: RouterDocument) -> None:
+        before, self.externals = self.externals, {}
+        for name, settings in document.externals.items():
+            old = before.pop(name, None)
+            if old is None or old.settings != settings:
+                self.externals[name] = ExternalTarget(name, settings)
+                if old is not None:
+                    before[name] = old
+            else:
+                self.externals[name] = old
+        for target in before.values():
+            target.removed = True
+            close_idle(target)
+
+    def forget(self, worker: Worker) -> None:
+        """The worker is no longer in the set."""
+        close_idle(worker)
+        policy = self.policies.get(worker.fleet)
+        if policy is not None:
+            policy.forget(worker.slot)
 
     def new_request_id(self) -> bytes:
         return f"{self._id_prefix}-{next(self._ids):x}".encode()
 
-    def screen(self, head: Head, route: Route) -> tuple[Failure | None, str]:
-        """Judge a request by its head alone: (why it is refused, name of its key)."""
+    # who may ask
+
+    def screen(self, head: Head, route: Route, peer: str = "") -> tuple[Failure | None, KeyInfo]:
+        """Judge a request by its head alone: (why it is refused, whose key it has)."""
         if route.kind is Kind.HEALTH:
-            return None, ""
-        if self.document.keys is None:
-            key_name: str | None = ""
-        elif not self.keys.loaded:
-            return _NOT_LOADED, ""
-        else:
-            key_name = self.keys.name_of(head.credential)
-        if key_name is None:
-            return _UNAUTHORISED, ""
-        if route.kind is Kind.UNKNOWN:
-            return Failure(404, "route_not_found", "There is no such route."), key_name
-        return None, key_name
+            return None, ANYONE
+        info: KeyInfo | None = ANYONE
+        if self.document.keys is not None:
+            if not self.keys.loaded:
+                return _NOT_LOADED, ANYONE
+            info = self.keys.find(head.credential)
+        if info is None:
+            return self._wrong_key(head, peer), ANYONE
+        return (_NO_ROUTE if route.kind is Kind.UNKNOWN else None), info
+
+    def _wrong_key(self, head: Head, peer: str) -> Failure:
+        assert self.document.keys is not None
+        forwarded_for = self.document.keys.forwarded_for
+        address = client_address(peer, head.passed, forwarded_for=forwarded_for)
+        too_many = self.limits.failed_auth(address, self.clock())
+        return TOO_MANY_WRONG_KEYS if too_many else _UNAUTHORISED
+
+    def admit(self, exchange: Exchange) -> Failure | None:
+        """Count a request against its key's bounds, or say which forbids it."""
+        key = exchange.request.key
+        if not key.bounded:
+            return None
+        tokens = exchange.view.prompt.tokens
+        return self.limits.admit(key, tokens, self.clock(), self.peers.share)
+
+    # who answers
 
     def serve(self, client: ClientConnection, request: Request) -> None:
         """Answer a request, or begin to."""
@@ -103,19 +185,6 @@ class Router:
             and len(self.workers.fleets) == 1
         )
 
-    def resolve(self, view: RequestView) -> Fleet | Failure:
-        """The fleet that serves a request's model."""
-        if view.model is not None:
-            name = self.workers.models.get(view.model, self.workers.any_model)
-            if name is None:
-                message = f"The model `{view.model[:200]}` does not exist."
-                return Failure(404, "model_not_found", message, "model")
-            return self.workers.fleets[name]
-        if len(self.workers.fleets) == 1:
-            return next(iter(self.workers.fleets.values()))
-        message = "Several fleets are served here: say which `model` is meant."
-        return Failure(400, "model_required", message, "model")
-
     def _forward(self, client: ClientConnection, request: Request) -> None:
         head = request.head
         assert head is not None
@@ -124,13 +193,26 @@ class Router:
         except BadBodyError as error:
             self._refuse(client, request, error.failure)
             return
-        fleet = self.resolve(view)
-        if isinstance(fleet, Failure):
-            self._refuse(client, request, fleet)
+        found = resolve(self.workers, view.model)
+        if isinstance(found, Failure):
+            self._refuse(client, request, found)
             return
-        exchange = Exchange(self, client, request, fleet, view)
+        fleet, adapter = found
+        view.session = head.session
+        priority = priority_of(head.priority, request.key)
+        exchange = Exchange(self, client, request, fleet, view, adapter, priority)
         client.attach(exchange)
-        exchange.start()
+        owner = self._owner(head, view)
+        if owner is None:
+            exchange.start()
+        else:
+            exchange.hand_over(owner)
+
+    def _owner(self, head: Head, view: RequestView) -> Peer | None:
+        """The other router that owns the conversation; a request takes one hop at most."""
+        if not self.peers.live or head.hop or view.document is None:
+            return None
+        return self.peers.owner_of(view.prompt.conversation)
 
     def health(self) -> tuple[int, bytes]:
         ready = self.workers.ready_count()
@@ -156,80 +238,56 @@ class Router:
 
     def _answer(self, client: ClientConnection, request: Request, status: int, body: bytes) -> None:
         close = request.close or self.stopping
+        head_only = request.method == b"HEAD"
         client.transport.write(
-            replies.render(
-                status,
-                body,
-                request_id=request.id,
-                close=close,
-                head_only=request.method == b"HEAD",
-            )
+            replies.render(status, body, request_id=request.id, close=close, head_only=head_only)
         )
-        self.metrics.answered(request.route.label, "", "", status)
-        if request.route.kind is not Kind.HEALTH:
-            self._log_local(client, request, status, "complete")
+        if request.route.kind is Kind.HEALTH:
+            self.metrics.answered(request.route.label, "", "", status)
+        else:
+            account_local(self, client, request, status, "complete")
         client.finished(close=close)
 
     def _refuse(self, client: ClientConnection, request: Request, failure: Failure) -> None:
         close = request.close or self.stopping
+        head_only = request.method == b"HEAD"
         client.transport.write(
-            replies.refusal(
-                failure,
-                request_id=request.id,
-                close=close,
-                head_only=request.method == b"HEAD",
-            )
+            replies.refusal(failure, request_id=request.id, close=close, head_only=head_only)
         )
-        self.metrics.answered(request.route.label, "", "", failure.status)
-        self._log_local(client, request, failure.status, failure.code)
+        account_local(self, client, request, failure.status, failure.code)
         client.finished(close=close)
 
-    def _log_local(
-        self, client: ClientConnection, request: Request, status: int, outcome: str
-    ) -> None:
-        self.log.write(
-            "request",
-            {
-                "id": request.id.decode(),
-                "client": client.peer,
-                "key": request.key_name,
-                "method": request.method.decode("latin-1"),
-                "route": request.route.label,
-                "status": status,
-                "outcome": outcome,
-                "bytes_in": len(request.body),
-            },
-        )
+    # what exchanges tell
 
-    def account(self, exchange: Exchange, outcome: str, worker: str) -> None:
-        """A request that was routed is over: count it and write its line."""
-        now = self.clock()
-        fleet, request = exchange.fleet.name, exchange.request
-        first = exchange.first_byte_at
-        self.metrics.answered(request.route.label, fleet, fleet, exchange.status or 499)
-        self.metrics.request.observe(fleet, now - exchange.started)
-        if first:
-            self.metrics.first_byte.observe(fleet, first - exchange.started)
-        self.log.write(
-            "request",
-            {
-                "id": request.id.decode(),
-                "client": exchange.client.peer,
-                "key": request.key_name,
-                "method": request.method.decode("latin-1"),
-                "route": request.route.label,
-                "status": exchange.status or 499,
-                "outcome": outcome,
-                "bytes_in": len(request.body),
-                "bytes_out": exchange.sent,
-                "fleet": fleet,
-                "model": exchange.view.model,
-                "worker": worker,
-                "attempts": exchange.attempts,
-                "first_byte_ms": round((first - exchange.started) * 1000, 2) if first else None,
-                "duration_ms": round((now - exchange.started) * 1000, 2),
-            },
-        )
+    def account(self, exchange: Exchange, outcome: str, target: str) -> None:
+        """A request that was routed is over."""
+        if exchange.admitted:
+            self.limits.release(exchange.request.key)
+        account(self, exchange, outcome, target)
+
+    def breaker_opened(self, worker: Worker) -> None:
+        self.metrics.breaker_opened(worker.fleet)
+        self.log.write("breaker_opened", {"worker": worker.id, "fleet": worker.fleet})
+
+    def pump(self, fleet: Fleet) -> None:
+        """Let those who wait run while there is room. One who needs an adapter whose workers are
+        full lets others pass; never recurses."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while (exchange := self._next_waiting(fleet)) is not None:
+                exchange.proceed()
+        finally:
+            self._pumping = False
+
+    def _next_waiting(self, fleet: Fleet) -> Exchange | None:
+        for exchange in fleet.queue:
+            if fleet.has_room(self.now, exchange.adapter):
+                return exchange
+            if not exchange.adapter:
+                return None
+        return None
 
     # time
 
@@ -244,11 +302,23 @@ class Router:
         self.now = now = self.clock()
         if not late:  # else the loop itself hung, and the agents' answers wait in their sockets
             self.workers.refresh(now)
-        for exchange in [e for e in self.exchanges if e.deadline < now]:
-            if exchange.phase in ("connecting", "waiting"):
-                exchange.expired()
+        for exchange in [e for e in self.exchanges if e.overdue(now)]:
+            exchange.expired()
+        for fleet in list(self.workers.fleets.values()):
+            for exchange in fleet.queue.expired(now):
+                exchange.waited_too_long()
+            self.pump(fleet)
+        for policy in self.policies.values():
+            policy.sweep()
         idle_s = self.document.limits.idle_timeout_s
         for client in list(self.clients):
             client.tick(now, idle_s)
+        self._close_idle(now)
+
+    def _close_idle(self, now: float) -> None:
         for worker in self.workers.workers.values():
             close_idle(worker, now)
+        for external in self.externals.values():
+            close_idle(external, now)
+        for peer in self.peers.known.values():
+            close_idle(peer, now)

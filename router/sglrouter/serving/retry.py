@@ -31,6 +31,13 @@ class Step(Enum):
 
 
 RETRIED_STATUS = frozenset({502, 503})
+#: Of an external API also what says that our key, not the client's, is refused or used up.
+_EXTERNAL_STATUS = RETRIED_STATUS | {401, 403, 429, 500, 504, 529}
+
+
+def says_no(status: int, *, external: bool = False) -> bool:
+    """Whether an answer of this status means that someone else should be asked."""
+    return status in (_EXTERNAL_STATUS if external else RETRIED_STATUS)
 
 
 @dataclass(slots=True)
@@ -48,6 +55,9 @@ class RetryBudget:
 
     def deposit(self) -> None:
         self.tokens = min(self.cap, self.tokens + self.per_request)
+
+    def has_some(self) -> bool:
+        return self.tokens >= 1.0
 
     def take(self, now: float) -> bool:
         self.tokens = min(self.cap, self.tokens + (now - self.now) * self.per_second)

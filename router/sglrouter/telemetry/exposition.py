@@ -40,7 +40,7 @@ def worker_row(worker: Worker, ready: bool, now: float) -> dict[str, Any]:
         "queued": worker.queued,
         "failed_reads": worker.failed_reads,
         "age_s": round(now - worker.read_at, 3) if worker.read_at else None,
-        "penalty_s": round(max(0.0, worker.penalty_until - now), 3),
+        "breaker": worker.breaker.state(now).value,
         "report": worker.report.document if worker.report is not None else None,
     }
 

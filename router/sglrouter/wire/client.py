@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from sglrouter.access.keys import ANYONE, KeyInfo
 from sglrouter.wire import replies
 from sglrouter.wire.head import BadHeadError, Head, read_head
 from sglrouter.wire.replies import Failure
@@ -42,7 +43,7 @@ class Request:
     body: bytes
     http10: bool
     close: bool
-    key_name: str
+    key: KeyInfo
     failure: Failure | None
 
     @property
@@ -75,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes = self._head_bytes = self._fed = 0
         self._failure: Failure | None = None
         self._route = UNKNOWN
-        self._key_name = ""
+        self._key = ANYONE
         self._http10 = False
         self.partial = False
 
@@ -166,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
         if head.content_length is not None and head.content_length > limit:
             self._refuse_head(self._too_large())
         self._route = find_route(origin_path(head.target))
-        self._failure, self._key_name = self.router.screen(head, self._route)
+        self._failure, self._key = self.router.screen(head, self._route, self.peer)
         if head.expects_continue:
             if self._failure is not None:
                 self._refuse_head(self._failure)
@@ -260,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
             body=body,
             http10=self._http10,
             close=close,
-            key_name=self._key_name,
+            key=self._key,
             failure=failure,
         )
 

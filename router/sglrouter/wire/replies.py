@@ -76,11 +76,15 @@ def render(
 
 
 def refusal(
-    failure: Failure, *, request_id: bytes = b"", close: bool = False, head_only: bool = False
+    failure: Failure,
+    *,
+    request_id: bytes = b"",
+    extra: bytes = b"",
+    close: bool = False,
+    head_only: bool = False,
 ) -> bytes:
-    extra = b""
     if failure.retry_after_s is not None:
-        extra = b"retry-after: %d\r\n" % failure.retry_after_s
+        extra += b"retry-after: %d\r\n" % failure.retry_after_s
     if failure.status == 401:
         extra += b'www-authenticate: Bearer realm="sglctl"\r\n'
     return render(

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from sglrouter.fleet.workers import Worker
 from sglrouter.serving.retry import Cause
 
 if TYPE_CHECKING:
-    from sglrouter.serving.exchange import Exchange
+    from sglrouter.serving.target import Receiver, Target
 
 MAX_RESPONSE_HEAD = 64 * 1024
 # uvicorn, which serves SGLang and vLLM, closes idle connections after 5 s; be first.
@@ -28,10 +27,10 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_
 class Upstream(asyncio.Protocol):
     """States: idle (no exchange), head (buffering the response head), streaming."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.engine = worker.engine
-        self.exchange: Exchange | None = None
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.address = target.address
+        self.exchange: Receiver | None = None
         self._transport: asyncio.Transport | None = None
         self.reused = False
         self.idle_since = 0.0
@@ -73,8 +72,8 @@ class Upstream(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         self._parser = None  # it refers back to this object
         if exchange is None:
-            if self in self.worker.idle:
-                self.worker.idle.remove(self)
+            if self in self.target.idle:
+                self.target.idle.remove(self)
         elif not self._streaming:
             untouched = not self._head
             exchange.attempt_failed(Cause.STALE if self.reused and untouched else Cause.RESET)
@@ -83,7 +82,7 @@ class Upstream(asyncio.Protocol):
 
     # the exchange's side
 
-    def begin(self, exchange: Exchange, head: bytes, body: bytes, *, dechunk: bool) -> None:
+    def begin(self, exchange: Receiver, head: bytes, body: bytes, *, dechunk: bool) -> None:
         """Send a request; `dechunk` unwraps a chunked answer for an HTTP/1.0 client."""
         self.exchange = exchange
         self._head = b""
@@ -134,7 +133,7 @@ class Upstream(asyncio.Protocol):
             return False
         return not self._surplus
 
-    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+    def _read_head(self, exchange: Receiver, data: bytes) -> None:
         self._head += data
         while True:
             end = self._head.find(b"\r\n\r\n")
@@ -161,11 +160,11 @@ class Upstream(asyncio.Protocol):
             rest = b""
         self._stream(exchange, rest, prefix)
 
-    def _malformed(self, exchange: Exchange) -> None:
+    def _malformed(self, exchange: Receiver) -> None:
         self.discard()
         exchange.attempt_failed(Cause.MALFORMED)
 
-    def _stream(self, exchange: Exchange, data: bytes, prefix: bytes = b"") -> None:
+    def _stream(self, exchange: Receiver, data: bytes, prefix: bytes = b"") -> None:
         if data and not self._feed(data):
             # Where the answer ends is unknown: what follows must not reach the client.
             if prefix:
@@ -181,22 +180,22 @@ class Upstream(asyncio.Protocol):
         if self._complete:
             self._release(exchange)
 
-    def _release(self, exchange: Exchange) -> None:
+    def _release(self, exchange: Receiver) -> None:
         self.exchange = None
         if self._bodies is not None:
             self._bodies = self._parser = None
-        worker = self.worker
+        target = self.target
         if (
             self.keep
-            and not worker.removed
-            and self.engine == worker.engine
-            and len(worker.idle) < MAX_IDLE
+            and not target.removed
+            and self.address == target.address
+            and len(target.idle) < MAX_IDLE
             and not self.transport.is_closing()
         ):
             self.reused = True
             self.idle_since = exchange.router.now
             self.transport.resume_reading()
-            worker.idle.append(self)
+            target.idle.append(self)
         else:
             self.transport.close()
         exchange.completed()
@@ -211,19 +210,19 @@ class _Dechunker:
         self.on_body = bodies.append
 
 
-def take_idle(worker: Worker, now: float) -> Upstream | None:
+def take_idle(target: Target, now: float) -> Upstream | None:
     """A kept-alive connection young enough to be trusted, newest first."""
-    while worker.idle:
-        connection = worker.idle.pop()
-        if now - connection.idle_since <= IDLE_S and connection.engine == worker.engine:
+    while target.idle:
+        connection = target.idle.pop()
+        if now - connection.idle_since <= IDLE_S and connection.address == target.address:
             return connection
         connection.transport.close()
     return None
 
 
-def close_idle(worker: Worker, now: float | None = None) -> None:
+def close_idle(target: Target, now: float | None = None) -> None:
     """Close connections idle for too long, or all of them (`now` None)."""
-    stale = [c for c in worker.idle if now is None or now - c.idle_since > IDLE_S]
+    stale = [c for c in target.idle if now is None or now - c.idle_since > IDLE_S]
     for connection in stale:
-        worker.idle.remove(connection)
+        target.idle.remove(connection)
         connection.transport.close()

@@ -231,29 +231,6 @@ def test_without_a_ready_worker_the_answer_is_503_with_retry_after(lab):
     lab.run(scenario())
 
 
-def test_a_full_fleet_answers_429(lab):
-    """max_in_flight 1: the second request is told to come back."""
-    go = asyncio.Event()
-
-    async def answer(request, writer):
-        await go.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-
-    async def scenario():
-        fleets = {"chat": {"models": ["tiny"], "max_in_flight": 1}}
-        async with lab.world(lab.FakeWorker(answer), fleets=fleets) as world:
-            client = await world.client()
-            client.writer.write(lab.post())
-            await lab.until(lambda: world.workers[0].requests)
-            refused = await world.ask(lab.post())
-            assert (refused.status, refused.header("retry-after")) == (429, "1")
-            go.set()
-            assert (await client.answer()).status == 200
-            at_rest(world)
-
-    lab.run(scenario())
-
-
 async def _never(request, writer):
     await asyncio.sleep(3600)
 

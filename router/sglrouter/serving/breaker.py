@@ -1,0 +1,108 @@
+"""A worker's circuit breaker. Pure: monotonic seconds are passed in.
+
+closed → (failures in a row, or too many of the last ones) → open → (time) → half-open: one request
+probes the worker and either closes the breaker or opens it for twice as long
+(M. Nygard, "Release It!", 2007; outlier ejection by error rate as in Envoy,
+https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sglrouter.models import Breaker as Settings
+
+
+class State(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Breaker:
+    """The last `window` outcomes are bits of one number, the newest lowest; 1 is a failure."""
+
+    __slots__ = ("_open_s", "_outcomes", "_seen", "_settings", "_streak", "opened_until", "probing")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open_s = 0.0  # how long it was last opened; 0: closed since it last proved itself
+        self.opened_until = 0.0  # 0: closed
+        self.probing = False
+        self._close()
+
+    def _close(self) -> None:
+        self._outcomes = self._seen = self._streak = 0
+        self.opened_until = 0.0
+        self.probing = False
+
+    def configure(self, settings: Settings) -> None:
+        """The document changed: what is open stays open."""
+        self._settings = settings
+
+    @property
+    def closed(self) -> bool:
+        return self.opened_until == 0.0
+
+    def state(self, now: float) -> State:
+        if self.closed:
+            return State.CLOSED
+        return State.OPEN if now < self.opened_until else State.HALF_OPEN
+
+    def allows(self, now: float) -> bool:
+        """Whether a request may be sent: closed, or half-open and nobody probes yet."""
+        return self.closed or (now >= self.opened_until and not self.probing)
+
+    def sent(self, now: float) -> bool:
+        """A request goes to the worker. True: it is the probe; then tell how it ended."""
+        if self.closed or self.probing or now < self.opened_until:
+            return False
+        self.probing = True
+        return True
+
+    def abandoned(self) -> None:
+        """The probe ended without a verdict, e.g. its client left: another may probe."""
+        self.probing = False
+
+    def succeeded(self) -> None:
+        """The worker began to answer."""
+        if not self.closed:
+            self._close()
+        self._streak = 0
+        self._record(0)
+        if self._open_s and self._seen >= self._settings.window:
+            self._open_s = 0.0  # well for a whole window: the next opening is a short one again
+
+    def failed(self, now: float, *, may_eject: bool = True) -> bool:
+        """The worker failed a request. True: this opened the breaker.
+
+        `may_eject` False: the error rate alone does not open it (failures in a row do).
+        """
+        if not self.closed:
+            if now < self.opened_until:  # sent while all were open, or before it opened
+                return False
+            self._open(now)
+            return True
+        self._streak += 1
+        self._record(1)
+        if self._streak >= self._settings.failures or (may_eject and self._too_many()):
+            self._open(now)
+            return True
+        return False
+
+    def _record(self, outcome: int) -> None:
+        window = self._settings.window
+        self._outcomes = (self._outcomes << 1 | outcome) & ((1 << window) - 1)
+        self._seen = min(window, self._seen + 1)
+
+    def _too_many(self) -> bool:
+        window = self._settings.window
+        errors = self._outcomes.bit_count()
+        return self._seen >= window and errors >= self._settings.error_rate * window
+
+    def _open(self, now: float) -> None:
+        settings = self._settings
+        self._open_s = min(settings.max_open_s, max(settings.open_s, 2 * self._open_s))
+        self.opened_until = now + self._open_s
+        self.probing = False
+        self._streak = 0

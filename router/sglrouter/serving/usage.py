@@ -1,0 +1,72 @@
+"""How many tokens a finished request used, read from the end of its answer. Pure.
+
+OpenAI's `usage` (https://platform.openai.com/docs/api-reference/chat/object, and of
+/v1/responses), Anthropic's (https://docs.anthropic.com/en/api/messages) and SGLang's `meta_info`
+of /generate all end the answer, or the last event but `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+#: Bytes of an answer's end that are looked at.
+TAIL_BYTES = 4096
+_MARKS = (b'"usage":', b'"meta_info":')
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens; `cached`: prompt tokens the engine had cached, None when it did not say."""
+
+    prompt: int
+    completion: int
+    cached: int | None = None
+    estimated: bool = False
+
+
+def read_usage(tail: bytes) -> Usage | None:
+    """The usage in the last bytes of an answer (its chunk framing may be among them)."""
+    for mark in _MARKS:
+        at = tail.rfind(mark)
+        while at >= 0:
+            usage = _usage(_object(tail[at + len(mark) :]))
+            if usage is not None:
+                return usage
+            at = tail.rfind(mark, 0, at)  # e.g. `"usage": null` in the events after it
+    return None
+
+
+def estimate_usage(prompt_bytes: int, events: int) -> Usage:
+    """What is counted for an answer that does not say: 4 bytes a token, a token an event."""
+    return Usage(prompt_bytes // 4, events, None, estimated=True)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found, _ = _DECODER.raw_decode(data.decode("utf-8", "replace").lstrip())
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _count(document: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, int) and value >= 0:
+            return value
+    return None
+
+
+def _usage(document: dict[str, Any]) -> Usage | None:
+    prompt = _count(document, "prompt_tokens", "input_tokens")
+    completion = _count(document, "completion_tokens", "output_tokens")
+    if prompt is None and completion is None:
+        return None
+    details = document.get("prompt_tokens_details") or document.get("input_tokens_details")
+    cached = _count(document, "cached_tokens", "cache_read_input_tokens")
+    if isinstance(details, dict):
+        cached = _count(details, "cached_tokens")
+    return Usage(prompt or 0, completion or 0, cached)
