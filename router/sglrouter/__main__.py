@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +15,30 @@ from sglrouter.errors import DocumentError, RouterError
 from sglrouter.fleet.discovery import HOST_ADDRESS
 from sglrouter.models import ANY_MODEL, PolicyName, RouterDocument, parse_document, problems
 
+DESCRIPTION = """\
+Run a router until SIGTERM, which drains it. SIGHUP reads the document again.
+The document comes from a file, from the instance's environment, or from flags alone;
+a flag comes before the document."""
+EPILOG = """\
+examples:
+  sglrouter serve --worker http://10.0.0.11:30000 --worker http://10.0.0.12:30000
+  sglrouter serve --listen 0.0.0.0:8000 --admin-listen 127.0.0.1:8001 --processes 4 \\
+      --policy prefix_aware --queue 1000 --key-file keys.json --worker http://10.0.0.11:30000
+  sglrouter serve --config router.yaml
+
+  curl http://127.0.0.1:8000/v1/models      what is served
+  curl http://127.0.0.1:8001/workers        who serves it
+  kill -HUP PID                             read router.yaml again"""
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: write a number from {least} to {most}")
+        return int(text)
+
+    return number
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="sglrouter", description="The request router of sglctl.")
@@ -22,8 +46,9 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="run a router until SIGTERM",
-        description="Run a router until SIGTERM. The document comes from a file, from the "
-        "instance's environment, or from flags alone.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+        epilog=EPILOG,
     )
     origin = serve.add_mutually_exclusive_group()
     origin.add_argument("--config", metavar="FILE", help="the router's document, YAML or JSON")
@@ -32,8 +57,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="user data names the environment, SSM holds its document",
     )
-    serve.add_argument("--listen", metavar="HOST:PORT", help="where clients connect")
-    serve.add_argument("--admin-listen", metavar="HOST:PORT", help="metrics and workers")
+    serve.add_argument(
+        "--listen", metavar="HOST:PORT", help="where clients connect (127.0.0.1:8000)"
+    )
+    serve.add_argument(
+        "--admin-listen", metavar="HOST:PORT", help="metrics and workers (127.0.0.1:8001)"
+    )
     serve.add_argument(
         "--worker",
         metavar="URL",
@@ -42,6 +71,18 @@ def parser() -> argparse.ArgumentParser:
         help="an engine, http://HOST:PORT, instead of a document; repeat for more",
     )
     serve.add_argument("--policy", choices=get_args(PolicyName), help="how workers are chosen")
+    serve.add_argument(
+        "--processes",
+        metavar="N",
+        type=_count(1, 64),
+        help="processes that share the port and one view of the workers (1)",
+    )
+    serve.add_argument(
+        "--queue",
+        metavar="N",
+        type=_count(0, 100_000),
+        help="requests of a fleet that may wait while all its workers are full (512)",
+    )
     serve.add_argument("--key-file", metavar="FILE", help='API keys: {"<name>": "<key>"}')
     return top
 
@@ -53,11 +94,11 @@ def _host_port(text: str, flag: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _base(arguments: argparse.Namespace) -> RouterDocument:
+def _base(arguments: argparse.Namespace, again: bool) -> RouterDocument:
     if arguments.from_instance:
-        from sglrouter.instance import document_from_instance
+        from sglrouter.instance import BOOT_DEADLINE_S, RELOAD_DEADLINE_S, document_from_instance
 
-        return document_from_instance()
+        return document_from_instance(deadline_s=RELOAD_DEADLINE_S if again else BOOT_DEADLINE_S)
     if arguments.config:
         path = Path(arguments.config)
         try:
@@ -79,10 +120,13 @@ def _base(arguments: argparse.Namespace) -> RouterDocument:
     )
 
 
-def document_of(arguments: argparse.Namespace) -> RouterDocument:
-    """The document the flags ask for: flag over environment variable over document."""
+def document_of(arguments: argparse.Namespace, again: bool = False) -> RouterDocument:
+    """The document the flags ask for: flag over environment variable over document.
+
+    `again`: for a router that runs. Raises DocumentError, StartError. Blocks.
+    """
     try:
-        document = _base(arguments)
+        document = _base(arguments, again)
     except ValidationError as error:
         raise DocumentError(f"--worker: {problems(error)}") from error
     if arguments.worker and (arguments.config or arguments.from_instance):
@@ -97,7 +141,12 @@ def document_of(arguments: argparse.Namespace) -> RouterDocument:
         listen["admin_host"], listen["admin_port"] = _host_port(
             arguments.admin_listen, "--admin-listen"
         )
+    if arguments.processes is not None:
+        listen["processes"] = arguments.processes
     data = {**document.model_dump(), "listen": listen}
+    if arguments.queue is not None:
+        for fleet in data["fleets"].values():
+            fleet["queue"]["size"] = arguments.queue
     if arguments.policy:
         data["policy"] = arguments.policy
     if arguments.key_file:
@@ -113,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from sglrouter.service import serve
 
-        uvloop.run(serve(document))
+        uvloop.run(serve(document, lambda: document_of(arguments, again=True)))
     except RouterError as error:
         sys.stderr.write(f"sglrouter: {error}\n")
         return error.exit_code

@@ -2,7 +2,7 @@
 
 Metadata: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 (session token by PUT, then GET with the token). AWS_EC2_METADATA_SERVICE_ENDPOINT names another
-address, as in boto3. Blocking; used once, before the loop starts.
+address, as in boto3. Blocking.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ DEFAULT_ENDPOINT = "http://169.254.169.254"
 TIMEOUT_S = 2.0
 # At boot the network, the metadata service and the role's credentials may come a little later.
 BOOT_DEADLINE_S = 60.0
+RELOAD_DEADLINE_S = 10.0
 TOKEN_TTL_S = 300
 
 
@@ -91,14 +92,16 @@ def _parameter(name: str) -> str:
 
 
 def document_from_instance(
-    clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    deadline_s: float = BOOT_DEADLINE_S,
 ) -> RouterDocument:
-    """The document of the instance's environment, asked for until BOOT_DEADLINE_S has passed.
+    """The document of the instance's environment, asked for until `deadline_s` has passed.
 
     Raises StartError (unreachable) or DocumentError (wrong).
     """
     endpoint = _endpoint()
-    deadline = clock() + BOOT_DEADLINE_S
+    deadline = clock() + deadline_s
     delay = 0.5
     while True:
         try:

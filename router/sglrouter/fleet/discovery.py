@@ -48,6 +48,8 @@ def seen_static(workers: Iterable[StaticWorker]) -> list[Seen]:
             fleet=worker.fleet,
             engine=address_of(worker.url),
             agent=address_of(worker.agent_url) if worker.agent_url else None,
+            role=worker.role,
+            bootstrap_port=worker.bootstrap_port,
         )
         for worker in workers
     ]
@@ -101,18 +103,27 @@ class StaticSource:
 
 
 class FileSource:
-    """Reads the file at every interval; replace it atomically (rename), or half a file is read."""
+    """Reads the file when it was replaced (rename) or written; half a file is no new set."""
 
     def __init__(self, document: FileDiscovery) -> None:
         self.interval_s = document.interval_s
         self._path = Path(document.path)
+        self._version: tuple[int, int, int] | None = None
+        self._seen: list[Seen] = []
 
     async def read(self) -> list[Seen]:
         try:
-            text = await asyncio.to_thread(self._path.read_text)
-            return seen_static(parse_worker_list(text, str(self._path)).workers)
+            return await asyncio.to_thread(self._read)
         except (OSError, UnicodeDecodeError, DocumentError) as error:
             raise DiscoveryError(f"worker list: {error}") from error
+
+    def _read(self) -> list[Seen]:
+        found = self._path.stat()  # before reading: a later change is then seen next time
+        version = (found.st_mtime_ns, found.st_ino, found.st_size)
+        if version != self._version:
+            workers = parse_worker_list(self._path.read_text(), str(self._path)).workers
+            self._seen, self._version = seen_static(workers), version
+        return self._seen
 
 
 def running_instances(environment: str, role: str) -> list[Mapping[str, Any]]:

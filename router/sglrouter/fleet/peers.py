@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sglrouter.fleet.owner import owner
 from sglrouter.fleet.workers import Address
-from sglrouter.wire.upstream import Upstream
+from sglrouter.serving.target import Target
 
 # Failed probes in a row, or time without a good one, after which a peer owns nothing.
 MAX_FAILED_PROBES = 2
@@ -36,34 +36,14 @@ class PeerState:
     probes: int
 
 
-class Peer:
+class Peer(Target):
     """Another router, as something a request can be sent to."""
 
-    __slots__ = (
-        "address",
-        "alive",
-        "failures",
-        "host_header",
-        "id",
-        "idle",
-        "in_flight",
-        "name",
-        "probed_at",
-        "probes",
-        "removed",
-        "skipped",
-        "tls",
-    )
+    __slots__ = ("alive", "failures", "id", "probed_at", "probes", "skipped")
 
     def __init__(self, seen: SeenPeer) -> None:
+        super().__init__(seen.id.encode(), seen.address)
         self.id = seen.id
-        self.name = seen.id.encode()
-        self.address = seen.address
-        self.host_header = str(seen.address).encode()
-        self.tls = None
-        self.idle: list[Upstream] = []
-        self.in_flight = 0
-        self.removed = False
         self.alive = False
         self.failures = 0
         self.probes = 0
@@ -78,17 +58,18 @@ class Peer:
 class Peers:
     """The other routers. Alone (no peer alive) every conversation is this router's own."""
 
-    def __init__(self, self_id: str = "") -> None:
+    def __init__(self, self_id: str = "", processes: int = 1) -> None:
         self.self_id = self_id
+        self.processes = processes
         self.live: tuple[Peer, ...] = ()
         self.known: dict[str, Peer] = {}
-        self._serving = True
+        self.serving = True
         self._ids: Sequence[str] = (self_id,)
 
     @property
-    def routers(self) -> int:
-        """How many routers share the environment's traffic, this one included."""
-        return 1 + len(self.live)
+    def share(self) -> float:
+        """This process's part of the environment's traffic: one of (live routers · processes)."""
+        return 1 / ((1 + len(self.live)) * self.processes)
 
     def owner_of(self, conversation: int) -> Peer | None:
         """The peer that owns the conversation; None: this router does, or is alone."""
@@ -106,8 +87,8 @@ class Peers:
 
         A router that drains or has no worker owns nothing, in its own eyes too.
         """
-        if serving != self._serving:
-            self._serving = serving
+        if serving != self.serving:
+            self.serving = serving
             self._recount()
 
     def apply(self, seen: Iterable[SeenPeer]) -> tuple[list[Peer], list[Peer]]:
@@ -166,5 +147,5 @@ class Peers:
 
     def _recount(self) -> None:
         self.live = tuple(peer for peer in self.known.values() if peer.usable)
-        own = [self.self_id] if self._serving else []
+        own = [self.self_id] if self.serving else []
         self._ids = [*own, *(peer.id for peer in self.live)]

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import suppress
 
 from pydantic import ValidationError
 
 from sglrouter.errors import DiscoveryError
 from sglrouter.fleet.agent_client import AgentClient, ReadError
 from sglrouter.fleet.discovery import Source, address_of
-from sglrouter.fleet.workers import MAX_FAILED_READS, Report, Worker
+from sglrouter.fleet.workers import MAX_FAILED_READS, Report, Seen, Worker
 from sglrouter.serving.core import Router
-from sglrouter.wire.upstream import close_idle
 from sglworker.models import WorkerState
 
 READ_TIMEOUT_S = 1.0
@@ -43,46 +43,68 @@ class Registrar:
         self.router = router
         self.source = source
         self.found = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._seen: list[Seen] = []
+        self._failure = ""
         self._watches: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         try:
             while True:
+                self._wake.clear()
                 await self._discover()
-                await asyncio.sleep(self.source.interval_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self.source.interval_s)
         finally:
             for task in self._watches.values():
                 task.cancel()
             await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
+    def configure(self, source: Source | None) -> None:
+        """The document changed: fleets that are gone lose their workers now, and the source
+        (None: as before) is read at once."""
+        if source is not None:
+            self.source = source
+        self._apply(self._seen)
+        self._wake.set()
+
     async def _discover(self) -> None:
-        router = self.router
+        source = self.source
         try:
-            seen = await self.source.read()
+            seen = await source.read()
         except DiscoveryError as error:  # the last known set stays
-            router.metrics.discovery_failed()
-            router.log.write("discovery_failed", {"reason": str(error)})
-            return
+            self._failed({"reason": str(error)})
         except Exception:  # a defect here must not stop the loop that finds workers
-            router.metrics.discovery_failed()
-            router.log.write("discovery_failed", {"traceback": traceback.format_exc()})
-            return
-        added, removed = router.workers.apply(seen)
+            self._failed({"traceback": traceback.format_exc()})
+        else:
+            self._failure = ""
+            if source is self.source:  # else what was read is no longer asked for
+                self._apply(seen)
+                self.found.set()
+
+    def _failed(self, fields: dict[str, str]) -> None:
+        """Count each failure; say a reason once, not at every interval."""
+        self.router.metrics.discovery_failed()
+        if str(fields) != self._failure:
+            self._failure = str(fields)
+            self.router.log.write("discovery_failed", fields)
+
+    def _apply(self, seen: list[Seen]) -> None:
+        self._seen = seen
+        added, removed = self.router.workers.apply(seen)
         for worker in removed:
             self._forget(worker)
         for worker in added:
             self._watches[worker.id] = asyncio.create_task(self._watch(worker))
             self._tell(worker, "registered")
         if removed:
-            router.workers.refresh(router.clock())
-        self.found.set()
+            self.router.workers.refresh(self.router.clock())
 
     def _forget(self, worker: Worker) -> None:
         task = self._watches.pop(worker.id, None)
         if task is not None:
             task.cancel()
-        close_idle(worker)
-        self.router.policy.forget(worker.slot)
+        self.router.forget(worker)
         self._tell(worker, "deregistered")
 
     def _tell(self, worker: Worker, event: str, reason: str = "") -> None:
@@ -91,18 +113,19 @@ class Registrar:
 
     async def _watch(self, worker: Worker) -> None:
         """Read one worker's state again and again."""
-        interval = self.router.document.discovery.state_interval_s
-        if worker.agent is None:
-            interval = max(interval, PROBE_INTERVAL_S)
         client = AgentClient(worker.agent or worker.engine)
         try:
             while True:
                 started = self.router.clock()
                 await self._read(worker, client)
                 spent = self.router.clock() - started
-                await asyncio.sleep(max(0.05, interval - spent))
+                await asyncio.sleep(max(0.05, self._interval(worker) - spent))
         finally:
             client.close()
+
+    def _interval(self, worker: Worker) -> float:
+        interval = self.router.document.discovery.state_interval_s
+        return interval if worker.agent is not None else max(interval, PROBE_INTERVAL_S)
 
     async def _read(self, worker: Worker, client: AgentClient) -> None:
         router = self.router

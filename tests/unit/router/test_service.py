@@ -232,7 +232,7 @@ BAD_COMMANDS = [
     (["serve", "--config", "/does/not/exist"], 3, "cannot be read"),
     (["serve", "--worker", "https://x:1"], 3, "write http://HOST:PORT"),
     (["serve", "--worker", "http://127.0.0.1:1", "--listen", "x"], 3, "write HOST:PORT"),
-    (["serve", "--worker", "http://127.0.0.1:1", "--key-file", "/no"], 3, "API keys"),
+    (["serve", "--worker", "http://127.0.0.1:1", "--key-file", "/no"], 3, "keys cannot be read"),
 ]
 
 
