@@ -33,6 +33,7 @@ BOOT_TIMEOUT_S = 300.0
 _ENGINE_POLL_S = 0.5
 _INSTANCE_POLL_S = 1.0
 _HOOK_POLL_S = 1.0
+_ADAPTERS_POLL_S = 5.0  # they are loaded and unloaded while the engine runs
 #: EC2 takes a Spot instance back without waiting: leave time to complete the hook.
 _SPOT_MARGIN = timedelta(seconds=5)
 _EXTEND_START_S = 60
@@ -72,6 +73,7 @@ class Agent:
                         self._every(_INSTANCE_POLL_S, lambda: self._watch_instance(imds))
                     )
                     group.create_task(self._every(_HOOK_POLL_S, self._watch_hooks))
+                    group.create_task(self._every(_ADAPTERS_POLL_S, self._watch_adapters))
             finally:
                 await self._stop_bring_up()
                 await self._server.close()
@@ -185,15 +187,16 @@ class Agent:
         if engine is None or fleet is None:
             raise WorkerError("the engine cannot start before boot is over")
         while True:
-            while not await engine.healthy():
+            while missing := await engine.missing(fleet):
                 if worker.monotonic() >= deadline:
                     raise WorkerError(
-                        f"the engine did not answer /health within {fleet.launch_timeout_s:g} s"
+                        f"the engine's {missing} did not answer within {fleet.launch_timeout_s:g} s"
                     )
                 await asyncio.sleep(_ENGINE_POLL_S)
             worker.machine.apply(Event.ENGINE_UP)
             try:
                 worker.engine_version = await engine.version()
+                worker.adapters = await engine.adapters()
                 await warm_up(engine, fleet)
             except UnreachableError as error:
                 if await engine.load() != "down":
@@ -228,6 +231,13 @@ class Agent:
         worker.finish_drain()
         if worker.drain and worker.drain.trigger is Trigger.SIGTERM and worker.state == "drained":
             self._leaving.set()
+
+    async def _watch_adapters(self) -> None:
+        if self._engine is not None and self.worker.state == "ready":
+            try:
+                self.worker.adapters = await self._engine.adapters()
+            except WorkerError as error:  # the last known ones stay
+                logger.warning("adapters: %s", error)
 
     async def _watch_instance(self, imds: Imds) -> None:
         if not self.worker.identity.instance_id:

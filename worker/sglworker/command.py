@@ -11,8 +11,6 @@ def engine_command(host: HostDocument, fleet: FleetDocument) -> EngineCommand:
 
     Raises DocumentError where this image cannot serve the fleet.
     """
-    if fleet.role != "regular":
-        raise DocumentError(f"fleet {fleet.fleet}: role {fleet.role!r} is not supported yet")
     # The stub engine has no weights: it stands in for any model of any engine.
     if host.engine.kind != "stub":
         _check_image(host, fleet)
@@ -24,11 +22,24 @@ def engine_command(host: HostDocument, fleet: FleetDocument) -> EngineCommand:
         "--context-length", str(fleet.context_length),
         "--enable-metrics",
         "--enable-cache-report",
+        *_role_arguments(fleet),
     )  # fmt: skip
     return EngineCommand(
         argv=(*host.engine.command, *arguments, *host.engine.args, *fleet.engine_args),
         environment=host.engine.environment | fleet.engine_env,
     )
+
+
+def _role_arguments(fleet: FleetDocument) -> tuple[str, ...]:
+    """https://docs.sglang.ai/advanced_features/pd_disaggregation.html"""
+    if fleet.role == "regular":
+        return ()
+    wanted = fleet.disaggregation
+    mode = ("--disaggregation-mode", fleet.role)
+    backend = ("--disaggregation-transfer-backend", wanted.transfer_backend)
+    if fleet.role == "decode":  # it learns each request's bootstrap address from the request
+        return (*mode, *backend)
+    return (*mode, *backend, "--disaggregation-bootstrap-port", str(wanted.bootstrap_port))
 
 
 def _check_image(host: HostDocument, fleet: FleetDocument) -> None:

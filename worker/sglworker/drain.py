@@ -38,6 +38,7 @@ class Load:
     queued: int
     token_usage: float = 0.0
     cache_hit_rate: float = 0.0
+    max_running_requests: int | None = None
 
     @property
     def busy(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -17,6 +18,12 @@ _LOAD_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 _LONG_PROMPT_TOKENS = 2048
 _WARM_UP_TOKENS = 8
 _FIRST_ID, _IDS = 100, 64
+#: SGLang's address of a peer that is not there: the worker prefills, or decodes from a cache of
+#: garbage, transfers nothing and keeps nothing of it (`FAKE_BOOTSTRAP_HOST`, `Req.
+#: skip_radix_cache_insert`). SGLang's own warm-up of such workers does the same.
+_NO_PEER = {"bootstrap_host": "2.2.2.2", "bootstrap_room": 0}
+#: What a decode worker asks first; 200 once every rank of the prefill worker has registered.
+_REGISTERED = "/route?prefill_dp_rank=-1&prefill_cp_rank=-1&target_tp_rank=-1&target_pp_rank=-1"
 
 
 class Engine:
@@ -28,8 +35,41 @@ class Engine:
 
     async def healthy(self) -> bool:
         """Whether /health answers 200."""
+        return await self._answers(f"{self.url}/health")
+
+    async def missing(self, fleet: FleetDocument) -> str:
+        """What does not answer yet; empty once the engine may be warmed up.
+
+        SGLang goes on without its bootstrap server when that port is taken: /health is well, and
+        every request fails.
+        """
+        if not await self.healthy():
+            return "/health"
+        if fleet.role == "prefill":
+            port = fleet.disaggregation.bootstrap_port
+            if not await self._answers(f"http://{self._host}:{port}{_REGISTERED}"):
+                return f"bootstrap server on port {port}"
+        return ""
+
+    async def adapters(self) -> tuple[str, ...]:
+        """The LoRA adapters it has loaded; raises UnreachableError, WorkerError.
+
+        SGLang lists them beside the model, each with the model as its `parent`.
+        """
+        cards = (await self._json("GET", "/v1/models", None, _LOAD_TIMEOUT)).get("data")
         try:
-            async with self._session.get(f"{self.url}/health", timeout=_HEALTH_TIMEOUT) as response:
+            return tuple(sorted(str(card["id"]) for card in cards if card["parent"]))
+        except (KeyError, TypeError) as error:
+            raise UnreachableError(f"{self.url}/v1/models: no list of models") from error
+
+    @property
+    def _host(self) -> str:
+        host = urlsplit(self.url).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    async def _answers(self, url: str) -> bool:
+        try:
+            async with self._session.get(url, timeout=_HEALTH_TIMEOUT) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
@@ -61,6 +101,7 @@ class Engine:
             "max_tokens": _WARM_UP_TOKENS,
             "temperature": 0,
             "ignore_eos": True,
+            **({} if fleet.role == "regular" else _NO_PEER),
         }
         answer = await self._json(
             "POST", "/v1/completions", body, aiohttp.ClientTimeout(total=timeout_s)
@@ -126,9 +167,11 @@ def _sum(document: dict[str, Any]) -> Load:
     loads = document["loads"]
     if not loads:
         raise ValueError("no rank reports its load")
+    sizes = [rank.get("max_running_requests") for rank in loads]
     return Load(
         in_flight=sum(int(rank["num_running_reqs"]) for rank in loads),
         queued=sum(int(rank["num_waiting_reqs"]) for rank in loads),
         token_usage=max(float(rank["token_usage"]) for rank in loads),
         cache_hit_rate=sum(float(rank["cache_hit_rate"]) for rank in loads) / len(loads),
+        max_running_requests=None if None in sizes else sum(map(int, sizes)),
     )

@@ -52,6 +52,18 @@ class WarmUp(_Document):
     timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
 
 
+class Disaggregation(_Document):
+    """How prefill and decode workers of one model meet; unused by regular ones.
+
+    `transfer_backend`: SGLang's `--disaggregation-transfer-backend`; `mooncake_tcp` needs no RDMA.
+    `bootstrap_port`: where a prefill worker is met; below the kernel's range of ephemeral ports
+    (from 32768), else a client's connection may hold it when the engine starts.
+    """
+
+    transfer_backend: Literal["mooncake", "mooncake_tcp", "nixl", "mori", "ascend"] = "mooncake"
+    bootstrap_port: Port = 8998
+
+
 class FleetDocument(_Document):
     """What every worker of a fleet runs; SSM parameter `/sglctl/<env>/fleets/<fleet>/worker`."""
 
@@ -59,6 +71,7 @@ class FleetDocument(_Document):
     environment: EnvironmentName
     fleet: FleetName
     role: Role = "regular"
+    disaggregation: Disaggregation = Disaggregation()
     release: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
     served_model_name: Annotated[str, Field(min_length=1)]

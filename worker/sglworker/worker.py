@@ -47,6 +47,7 @@ class Worker:
     drain: Drain | None = None
     load: Load = field(default_factory=lambda: Load(0, 0))
     load_at: float | None = None
+    adapters: tuple[str, ...] = ()
     silent_reads: int = 0
     read_failures: int = 0
     transitions: Counter[StateName] = field(default_factory=Counter)
@@ -156,7 +157,14 @@ class Worker:
             hydrated_bytes=self.hydrated_bytes,
             drain_deadline=self._drain_deadline(),
             cut_streams=self.cut_streams,
+            bootstrap_port=self._bootstrap_port(),
+            adapters=self.adapters,
+            max_running_requests=self.load.max_running_requests,
         )
+
+    def _bootstrap_port(self) -> int | None:
+        fleet = self.fleet
+        return fleet.disaggregation.bootstrap_port if fleet and fleet.role == "prefill" else None
 
     def _drain_deadline(self) -> datetime | None:
         if self.drain is None or self.state != "draining":

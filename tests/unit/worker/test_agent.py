@@ -265,7 +265,6 @@ def test_a_spot_notice_drains_within_its_time(tmp_path: Path) -> None:
 _BAD_BOOTS = {
     "no parameter": ({"parameter": ""}, "ParameterNotFound"),
     "user data is no YAML": ({"user_data": "#!/bin/sh\necho"}, "user data"),
-    "no such role yet": ({"fleet": {"role": "prefill"}}, "not supported"),
     "engine never answers": ({"fleet": {"launch_timeout_s": 0.3}}, "/health"),
 }
 
@@ -291,6 +290,35 @@ def test_a_worker_that_cannot_come_up_fails_visibly_and_abandons(tmp_path: Path,
         live(life_without, tmp_path, fleet=ports)
     else:
         live(life, tmp_path, **changes)
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_worker_of_a_pair_is_ready_by_itself(tmp_path: Path, role: str) -> None:
+    """Its warm-up names no peer; a prefill worker tells where decode workers meet it."""
+    port = free_port("127.0.0.1")
+
+    async def life(here: World) -> None:
+        async with here.engine(disaggregation_mode=role, bootstrap_port=port) as engine:
+            await here.until("ready")
+            assert engine.served == 2
+            state = json.loads((await here.get("/state"))[1])
+        assert state["role"] == role
+        assert state["bootstrap_port"] == (port if role == "prefill" else None)
+        assert state["max_running_requests"] == 32
+
+    live(life, tmp_path, fleet={"role": role, "disaggregation": {"bootstrap_port": port}})
+
+
+def test_a_prefill_worker_without_its_bootstrap_server_is_never_ready(tmp_path: Path) -> None:
+    """SGLang serves /health although that port was taken; requests would fail one by one."""
+
+    async def life(here: World) -> None:
+        async with here.engine():
+            await here.until("failed")
+        assert "bootstrap server on port" in here.agent.worker.machine.reason
+
+    fleet = {"role": "prefill", "disaggregation": {"bootstrap_port": 1}, "launch_timeout_s": 1}
+    live(life, tmp_path, fleet=fleet)
 
 
 def test_metadata_that_fails_for_a_while_changes_nothing(tmp_path: Path) -> None:

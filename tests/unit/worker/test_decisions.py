@@ -251,9 +251,23 @@ def test_the_fleets_arguments_come_last() -> None:
 
 
 @pytest.mark.parametrize(
+    ("role", "flags"),
+    [("regular", ()),
+     ("prefill", ("--disaggregation-mode", "prefill", "--disaggregation-transfer-backend",
+                  "nixl", "--disaggregation-bootstrap-port", "8998")),
+     ("decode", ("--disaggregation-mode", "decode", "--disaggregation-transfer-backend", "nixl"))],
+)  # fmt: skip
+def test_a_role_is_flags_of_the_engine(role: str, flags: tuple[str, ...]) -> None:
+    """Only a prefill worker has a bootstrap port; a regular one knows nothing of pairs."""
+    change = {"role": role, "disaggregation": {"transfer_backend": "nixl"}}
+    fleet = FleetDocument.model_validate(FLEET | change)
+    argv = engine_command(HostDocument.model_validate(HOST), fleet).argv
+    assert argv[argv.index("--enable-cache-report") + 1 : argv.index("--device")] == flags
+
+
+@pytest.mark.parametrize(
     ("change", "word"),
-    [({"model": "big"}, "model 'tiny'"), ({"engine": "stub"}, "engine 'sglang'"),
-     ({"role": "decode"}, "not supported")],
+    [({"model": "big"}, "model 'tiny'"), ({"engine": "stub"}, "engine 'sglang'")],
 )  # fmt: skip
 def test_an_image_that_does_not_fit_its_fleet_is_refused(change: Any, word: str) -> None:
     """The message names what the image holds and what the fleet wants."""
