@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
 from sglocal.stub_engine import info_api, native_api, openai_api
 from sglocal.stub_engine.context import Engine, json_response
+from sglocal.stub_engine.disaggregation import start_bootstrap
 from sglocal.stub_engine.options import Options
 from sglocal.stub_engine.replies import RequestError
 
@@ -64,11 +65,19 @@ def make_app(options: Options) -> web.Application:
     """The engine as an aiohttp application (`app[Engine.KEY]`); needs `handler_cancellation`."""
     app = web.Application(middlewares=[_errors], client_max_size=_LARGEST_BODY)
     app[Engine.KEY] = Engine(options)
+    if options.disaggregation_mode == "prefill":
+        app.cleanup_ctx.append(_bootstrap)
     for path, handler in _GET.items():
         app.router.add_get(path, handler, allow_head=False)
     for path, handler in _POST.items():
         app.router.add_post(path, handler)
     return app
+
+
+async def _bootstrap(app: web.Application) -> AsyncIterator[None]:
+    runner = await start_bootstrap(app[Engine.KEY].meetings, app[Engine.KEY].options)
+    yield
+    await runner.cleanup()
 
 
 async def start(options: Options) -> tuple[web.AppRunner, int]:
@@ -80,7 +89,11 @@ async def start(options: Options) -> tuple[web.AppRunner, int]:
     )
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.port, backlog=1024)
-    await site.start()
+    try:
+        await site.start()
+    except OSError:
+        await runner.cleanup()
+        raise
     return runner, int(runner.addresses[0][1])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
+from sglocal.stub_engine.disaggregation import Meetings
 from sglocal.stub_engine.faults import Faults
 from sglocal.stub_engine.options import Options
 from sglocal.stub_engine.replies import RequestError
@@ -25,7 +28,11 @@ class Engine:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.faults = Faults()
-        self.scheduler = Scheduler(options, self.faults)
+        # A decode worker gets its prompts' cache over the network: no prefill of its own.
+        decode = options.disaggregation_mode == "decode"
+        timing = replace(options, prefill_tokens_per_s=math.inf) if decode else options
+        self.scheduler = Scheduler(timing, self.faults)
+        self.meetings = Meetings(options)
         self.draining = False
         self.started_at = time.monotonic()
         self.served = 0

@@ -32,7 +32,7 @@ async def model_info(request: web.Request) -> web.Response:
         "load_format": "auto",
         "reasoning_parser": None,
         "tool_call_parser": None,
-        "disaggregation_mode": "null",
+        "disaggregation_mode": options.disaggregation_mode,
         "has_image_understanding": False,
         "has_audio_understanding": False,
         "model_type": "stub",
@@ -57,7 +57,8 @@ async def server_info(request: web.Request) -> web.Response:
         "dp_size": 1,
         "page_size": 1,
         "device": "cpu",
-        "disaggregation_mode": "null",
+        "disaggregation_mode": options.disaggregation_mode,
+        "disaggregation_bootstrap_port": options.bootstrap_port,
         "random_seed": options.seed,
     }
     internal = common | {

@@ -122,8 +122,9 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if body.get("stream"):
         if many:
             raise _NativeError("the stub engine streams one prompt only")
-        events = _GenerateEvents(replies[0])
-        return await stream(request, engine.scheduler, replies[0], events)
-    outcomes = await complete(engine.scheduler, replies)
+        async with engine.meetings.pair(body, replies) as (reply, *_):
+            return await stream(request, engine.scheduler, reply, _GenerateEvents(reply))
+    async with engine.meetings.pair(body, replies) as paired:
+        outcomes = await complete(engine.scheduler, paired)
     answers = [_final(outcome) for outcome in outcomes]
     return json_response(answers if many else answers[0])

@@ -168,9 +168,11 @@ async def _answer(
         if chat:
             head["object"] = "chat.completion.chunk"
         tell = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = ChatEvents(replies[0], head, chat, tell)
-        return await stream(request, engine.scheduler, replies[0], events)
-    outcomes = await complete(engine.scheduler, replies)
+        async with engine.meetings.pair(body, replies) as (reply, *_):
+            events = ChatEvents(reply, head, chat, tell)
+            return await stream(request, engine.scheduler, reply, events)
+    async with engine.meetings.pair(body, replies) as paired:
+        outcomes = await complete(engine.scheduler, paired)
     render = _chat_body if chat else _text_body(body)
     choices = [
         {"index": index, **render(reply), "logprobs": None, "finish_reason": reply.finish,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Options:
     itl_s: float = 0.010
     start_s: float = 0.0
     seed: int = 0
+    disaggregation_mode: Literal["null", "prefill", "decode"] = "null"
+    bootstrap_port: int = 8998
 
 
 def _positive(text: str) -> float:
@@ -58,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-running-requests", type=_count, default=Options.max_running_requests)
     add("--max-total-tokens", type=_count, default=Options.max_total_tokens)
     add("--random-seed", type=int, default=Options.seed)
+    add("--disaggregation-mode", choices=("null", "prefill", "decode"),
+        default=Options.disaggregation_mode)  # fmt: skip
+    add("--disaggregation-bootstrap-port", type=int, default=Options.bootstrap_port)
     timing = parser.add_argument_group("timing model")
     add = timing.add_argument
     add("--stub-prefill-tokens-per-s", type=_positive, default=Options.prefill_tokens_per_s)
@@ -89,4 +95,6 @@ def parse_options(argv: Sequence[str]) -> Options:
         itl_s=given.stub_itl_ms / 1e3,
         start_s=given.stub_start_s,
         seed=given.random_seed,
+        disaggregation_mode=given.disaggregation_mode,
+        bootstrap_port=given.disaggregation_bootstrap_port,
     )
