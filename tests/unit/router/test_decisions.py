@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sglrouter.access.keys import KeyRing
 from sglrouter.errors import DocumentError
 from sglrouter.models import RouterDocument, parse_document
 from sglrouter.serving.retry import Cause, RetryBudget, Step, next_step
@@ -119,25 +118,6 @@ def test_the_retry_budget_bounds_a_storm_and_recovers():
         budget.deposit()
     assert sum(budget.take(1.0) for _ in range(1000)) == 10
     assert sum(budget.take(1e6) for _ in range(1000)) == 100
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"a": 1}', '{"a": "short"}', '{"a": "schlüssel"}']
-)
-def test_wrong_keys_are_refused_and_the_old_ones_kept(text):
-    ring = KeyRing()
-    ring.load('{"a": "sk-aaaaaaaa"}', "file")
-    with pytest.raises(DocumentError) as caught:
-        ring.load(text, "file")
-    assert "short" not in str(caught.value)
-    assert ring.name_of(b"sk-aaaaaaaa") == "a"
-    assert ring.name_of(b"") is None
-
-
-def test_a_key_ring_keeps_no_key():
-    ring = KeyRing()
-    ring.load('{"a": "sk-aaaaaaaa"}', "file")
-    assert "sk-aaaaaaaa" not in repr(vars(ring))
 
 
 name = st.from_regex(rb"[Xx]-[A-Za-z0-9]{1,12}", fullmatch=True)
