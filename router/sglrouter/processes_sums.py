@@ -89,6 +89,7 @@ def view_of(router: Router) -> View:
             w.report,
             w.failed_reads,
             w.read_at,
+            w.drained_here,
         )
         for w in router.workers.workers.values()
     ]
@@ -114,4 +115,5 @@ def mirror_workers(router: Router, rows: Mapping[str, WorkerRow]) -> None:
             worker.take(row.report)
         worker.others = others  # the parent tells them
         worker.failed_reads, worker.read_at = row.failed_reads, row.read_at
+        worker.drained_here = row.drained_here
     workers.refresh(router.clock())

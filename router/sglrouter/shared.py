@@ -35,6 +35,7 @@ class WorkerRow:
     report: Report | None
     failed_reads: int
     read_at: float
+    drained_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)

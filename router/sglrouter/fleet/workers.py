@@ -64,6 +64,7 @@ class Worker(Target):
         "backlog",
         "bootstrap_port",
         "breaker",
+        "drained_here",
         "failed_reads",
         "fleet",
         "id",
@@ -89,6 +90,7 @@ class Worker(Target):
         self.state = "unknown"
         self.report: Report | None = None
         self.read_at = 0.0
+        self.drained_here = False  # an operator told this router to choose it no more
         self.failed_reads = 0
         self.queued = 0
         self.others = 0
@@ -109,6 +111,7 @@ class Worker(Target):
         return (
             self.state == "ready"
             and not self.removed
+            and not self.drained_here
             and self.failed_reads < MAX_FAILED_READS
             and now - self.read_at <= stale_s
         )
@@ -138,6 +141,7 @@ class WorkerSet:
         self.workers: dict[str, Worker] = {}
         self.stale_s = stale_s
         self._now = 0.0
+        self._drained: set[str] = set()  # ids: a worker that was lost and found stays drained
         self._retired: dict[int, float] = {}  # slot → when it may be given again
         self.configure(fleets)
 
@@ -184,8 +188,14 @@ class WorkerSet:
                 slot = slots[key] if slots is not None else self._free_slot()
                 breaker = self.fleets[item.fleet].route.breaker
                 self.workers[key] = worker = Worker(item, slot, breaker)
+                worker.drained_here = key in self._drained
                 added.append(worker)
         return added, removed
+
+    def drain_here(self, worker: Worker, drained: bool) -> None:
+        """Choose the worker no more, or again; from the next `refresh` on."""
+        worker.drained_here = drained
+        (self._drained.add if drained else self._drained.discard)(worker.id)
 
     def _free_slot(self) -> int:
         self._retired = {slot: t for slot, t in self._retired.items() if t > self._now}
