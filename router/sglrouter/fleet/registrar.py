@@ -21,7 +21,9 @@ from sglworker.models import WorkerState
 
 READ_TIMEOUT_S = 1.0
 # An engine's /health is asked less often than an agent's /state, which is made for it.
-PROBE_INTERVAL_S = 1.0
+# SGLang's generates a token and takes a second at least (http_server.py, health_generate), more
+# while a long prompt is computed; it gives up after 20 s.
+PROBE_INTERVAL_S, PROBE_TIMEOUT_S = 1.0, 20.0
 
 
 def read_state(body: bytes, environment: str, fleet: str) -> Report:
@@ -148,7 +150,7 @@ class Registrar:
 
     async def _report(self, worker: Worker, client: AgentClient) -> Report:
         if worker.agent is None:
-            status, _ = await client.get("/health", READ_TIMEOUT_S)
+            status, _ = await client.get("/health", PROBE_TIMEOUT_S)
             return Report("ready" if status == 200 else "starting", 0, None, {})
         status, body = await client.get("/state", READ_TIMEOUT_S)
         if status != 200:

@@ -18,6 +18,8 @@ from sglrouter.serving.target import Target
 
 MAX_FAILED_READS = 3
 STALE_S = 3.0
+# Of a worker without an agent: the interval and the timeout of probing its /health, and a little.
+PROBE_STALE_S = 22.0
 # Policies keep what they know by slot and sweep it up in this time, before another has the slot.
 RETIRE_S = 60.0
 
@@ -113,7 +115,7 @@ class Worker(Target):
             and not self.removed
             and not self.drained_here
             and self.failed_reads < MAX_FAILED_READS
-            and now - self.read_at <= stale_s
+            and now - self.read_at <= (stale_s if self.agent else max(stale_s, PROBE_STALE_S))
         )
 
     def take(self, report: Report) -> None:
