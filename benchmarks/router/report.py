@@ -1,0 +1,103 @@
+"""What a run says: a table, or one JSON document with every sample."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.router.lines import Verdict
+from benchmarks.router.measure import Samples, Scale
+from benchmarks.router.peers import LOCK, ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+_STATES = {True: "pass", False: "FAIL", None: "not measured"}
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """One line per promise; below it, the medians it rests on."""
+    rows = [f"{'':62} {'measured':>9} {'spread':>13} {'at most':>8}"]
+    for verdict in verdicts:
+        line, value = verdict.line, verdict.value
+        measured = "-" if value is None else _number(value) + line.unit
+        spread = "" if value is None else f"{_number(verdict.low)}..{_number(verdict.high)}"
+        bound = _number(line.bound) + line.unit
+        state = _STATES[verdict.passed]
+        rows.append(f"{line.name:62} {measured:>9} {spread:>13} {bound:>8}  {state}")
+        if verdict.detail:
+            parts = (f"{router} {_number(number)}" for router, number in verdict.detail.items())
+            rows.append(f"    {line.detail}: {', '.join(parts)}")
+    return "\n".join(rows)
+
+
+def document(
+    verdicts: Sequence[Verdict], samples: Samples, scale: Scale, load_average: float
+) -> dict[str, Any]:
+    """Everything measured. `load_average` is the machine's before the run: others' work on it."""
+    return {
+        "version": 1,
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)) or os.cpu_count(),
+            "kernel": platform.release(),
+            "architecture": platform.machine(),
+            "cpu": _cpu_model(),
+            "python": platform.python_version(),
+            "load_average_before": load_average,
+        },
+        "peers": [line.split()[0] for line in LOCK.read_text().splitlines() if _is_peer(line)],
+        "scale": vars(scale),
+        "lines": [
+            {
+                "name": v.line.name,
+                "at_most": v.line.bound,
+                "unit": v.line.unit,
+                "measured": v.value,
+                "low": v.low,
+                "high": v.high,
+                "result": _STATES[v.passed],
+            }
+            for v in verdicts
+        ],
+        "samples": samples.values,
+        "errors": samples.errors,
+    }
+
+
+def _is_peer(line: str) -> bool:
+    return line.startswith(("sglang-router==", "smg=="))
+
+
+def _commit() -> str:
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
+    )  # fmt: skip
+    return result.stdout.strip() or "unknown"
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown"
+
+
+def save(result: dict[str, Any]) -> Path:
+    """Keep a run in the repository: benchmarks/results/router-<date>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"router-{result['at'][:10]}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
