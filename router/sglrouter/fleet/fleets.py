@@ -14,7 +14,7 @@ from sglrouter.serving.tiers import Stop, stops_of
 
 if TYPE_CHECKING:
     from sglrouter.fleet.workers import Worker
-    from sglrouter.serving.exchange import Exchange
+    from sglrouter.serving.placement import Placement
 
 PAIR = ("prefill", "decode")
 
@@ -43,7 +43,7 @@ class Fleet:
         self.adapters: frozenset[str] = frozenset()
         self.paired = self.sick = False
         self.in_flight = 0
-        self.queue: Admission[Exchange] = Admission(route.queue)
+        self.queue: Admission[Placement] = Admission(route.queue)
         self.configure(route)
 
     def configure(self, route: FleetRoute) -> None:

@@ -21,8 +21,10 @@ from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.policy import Policy, make_policy
 from sglrouter.serving.accounting import account, account_local
+from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.exchange import Exchange
 from sglrouter.serving.external import ExternalTarget
+from sglrouter.serving.placement import Placement
 from sglrouter.serving.resolve import priority_of, resolve
 from sglrouter.serving.retry import RetryBudget
 from sglrouter.telemetry.metrics import Metrics
@@ -92,8 +94,8 @@ class Router:
         if document.keys is not None:
             self.limits.failed_per_minute = document.keys.failed_per_minute
         for fleet in gone:
-            for exchange in list(fleet.queue):
-                exchange.waited_too_long()
+            for waiting in list(fleet.queue):
+                waiting.waited_too_long()
         self.workers.refresh(self.now)
 
     def _configure_policies(self, document: RouterDocument) -> None:
@@ -155,7 +157,7 @@ class Router:
         too_many = self.limits.failed_auth(address, self.clock())
         return TOO_MANY_WRONG_KEYS if too_many else _UNAUTHORISED
 
-    def admit(self, exchange: Exchange) -> Failure | None:
+    def admit(self, exchange: Attempt) -> Failure | None:
         """Count a request against its key's bounds, or say which forbids it."""
         key = exchange.request.key
         if not key.bounded:
@@ -202,6 +204,7 @@ class Router:
         priority = priority_of(head.priority, request.key)
         exchange = Exchange(self, client, request, fleet, view, adapter, priority)
         client.attach(exchange)
+        self.exchanges.add(exchange)
         owner = self._owner(head, view)
         if owner is None:
             exchange.start()
@@ -276,16 +279,16 @@ class Router:
             return
         self._pumping = True
         try:
-            while (exchange := self._next_waiting(fleet)) is not None:
-                exchange.proceed()
+            while (waiting := self._next_waiting(fleet)) is not None:
+                waiting.proceed()
         finally:
             self._pumping = False
 
-    def _next_waiting(self, fleet: Fleet) -> Exchange | None:
-        for exchange in fleet.queue:
-            if fleet.has_room(self.now, exchange.adapter):
-                return exchange
-            if not exchange.adapter:
+    def _next_waiting(self, fleet: Fleet) -> Placement | None:
+        for waiting in fleet.queue:
+            if fleet.has_room(self.now, waiting.adapter):
+                return waiting
+            if not waiting.adapter:
                 return None
         return None
 
@@ -305,8 +308,8 @@ class Router:
         for exchange in [e for e in self.exchanges if e.overdue(now)]:
             exchange.expired()
         for fleet in list(self.workers.fleets.values()):
-            for exchange in fleet.queue.expired(now):
-                exchange.waited_too_long()
+            for waiting in fleet.queue.expired(now):
+                waiting.waited_too_long()
             self.pump(fleet)
         for policy in self.policies.values():
             policy.sweep()

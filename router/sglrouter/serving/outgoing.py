@@ -11,13 +11,13 @@ from sglrouter.serving.retry import Cause
 from sglrouter.serving.target import Target
 
 if TYPE_CHECKING:
+    from sglrouter.serving.attempt import Attempt
     from sglrouter.serving.core import Router
-    from sglrouter.serving.exchange import Exchange
 
 _OURS = (b"x-sglctl-worker:", b"x-sglctl-tier:")
 
 
-def payload(exchange: Exchange, target: Target) -> tuple[bytes, bytes]:
+def payload(exchange: Attempt, target: Target) -> tuple[bytes, bytes]:
     """Head and body for an external API, or for the router that owns the conversation."""
     request, router = exchange.request, exchange.router
     head = request.head
@@ -30,12 +30,11 @@ def payload(exchange: Exchange, target: Target) -> tuple[bytes, bytes]:
     return head.for_worker(target.host_header, len(body), request.id, mark), body
 
 
-def marks(exchange: Exchange, raw: bytes) -> bytes:
+def marks(exchange: Attempt, raw: bytes) -> bytes:
     """The lines that tell who answered; another router has written its own."""
     target = exchange.target
     if isinstance(target, Peer):
         told = [line for line in raw.split(b"\r\n") if line.lower().startswith(_OURS)]
-        exchange.router.metrics.hop("answered")
         return b"\r\n".join([*told, b"x-sglctl-router: " + target.name])
     name = target.name if target is not None else b""
     return b"x-sglctl-worker: " + name + b"\r\nx-sglctl-tier: " + exchange.tier.encode()

@@ -22,8 +22,8 @@ from sglrouter.wire.upstream import Upstream, take_idle
 
 if TYPE_CHECKING:
     from sglrouter.fleet.workers import Worker
+    from sglrouter.serving.attempt import Attempt
     from sglrouter.serving.core import Router
-    from sglrouter.serving.exchange import Exchange
 
 #: Routes whose requests SGLang takes the bootstrap fields in.
 ROUTES = frozenset(
@@ -100,6 +100,7 @@ class PrefillHalf:
         "_backlog",
         "_connecting",
         "_counted",
+        "_probing",
         "_upstream",
         "answered",
         "exchange",
@@ -107,7 +108,7 @@ class PrefillHalf:
         "worker",
     )
 
-    def __init__(self, exchange: Exchange, worker: Worker, backlog: int) -> None:
+    def __init__(self, exchange: Attempt, worker: Worker, backlog: int) -> None:
         self.exchange = exchange
         self.worker: Worker = worker
         self.answered = False
@@ -116,6 +117,7 @@ class PrefillHalf:
         self._connecting: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
         self._counted = True
+        self._probing = worker.breaker.sent(exchange.router.now)
         worker.in_flight += 1
         worker.backlog += backlog
 
@@ -168,6 +170,8 @@ class PrefillHalf:
         if self._counted:
             self._counted = False
             self.worker.in_flight -= 1
+            if self._probing:
+                self.worker.breaker.abandoned()
 
     def _first_byte(self) -> None:
         self.worker.backlog -= self._backlog
@@ -186,6 +190,7 @@ class PrefillHalf:
             self.passes_on = True
             return self.exchange.answered_by_prefill(connection, raw, status)
         self.worker.breaker.succeeded()
+        self._probing = False
         return b""
 
     def write(self, data: bytes) -> None:

@@ -31,7 +31,8 @@ class Route:
     name: str = ""
 
 
-# Requests with several spellings in SGLang's http_server.py and OpenAI's API reference.
+# Requests a worker answers: SGLang 0.5.23's (http_server.py), OpenAI's and Anthropic's API
+# references, vLLM's spellings; SageMaker's /invocations is a chat completion to SGLang.
 FORWARDED = frozenset(
     {
         "/generate",
@@ -42,6 +43,9 @@ FORWARDED = frozenset(
         "/tokenize",
         "/detokenize",
         "/invocations",
+        "/vertex_generate",
+        "/api/chat",
+        "/api/generate",
         "/model_info",
         "/get_model_info",
         "/v1/chat/completions",
@@ -52,6 +56,7 @@ FORWARDED = frozenset(
         "/v1/messages/count_tokens",
         "/v1/rerank",
         "/v1/score",
+        "/v1/decisions",
         "/v1/classify",
         "/v1/tokenize",
         "/v1/detokenize",
@@ -63,8 +68,11 @@ FORWARDED = frozenset(
         "/v1/moderations",
     }
 )
-# Everything else below /v1/ is passed on too, but for what changes or describes an engine.
-REFUSED_V1 = frozenset({"loads", "load_lora_adapter", "unload_lora_adapter", "start_profile"})
+# Everything else below /v1/ is passed on too, but for what changes or describes an engine, and
+# for WebSockets.
+REFUSED_V1 = frozenset(
+    {"loads", "load_lora_adapter", "unload_lora_adapter", "start_profile", "realtime"}
+)
 
 HEALTH_PATHS = frozenset({"/health", "/ping"})
 UNKNOWN = Route(Kind.UNKNOWN, "unknown")

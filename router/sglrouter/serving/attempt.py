@@ -1,0 +1,199 @@
+"""The target's side of an exchange: one request on one target, or on a prefill/decode pair.
+
+What an attempt counts (requests in flight, prompt tokens to be worked on, a breaker's probe)
+goes back in `_release`, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from sglrouter.fleet.fleets import Fleet
+from sglrouter.fleet.peers import Peer
+from sglrouter.fleet.workers import Worker
+from sglrouter.serving import outgoing, pairs
+from sglrouter.serving.answer import Answer
+from sglrouter.serving.connect import connect
+from sglrouter.serving.retry import Cause
+from sglrouter.serving.target import Target
+from sglrouter.wire.body import RequestView
+from sglrouter.wire.upstream import Upstream, take_idle
+
+if TYPE_CHECKING:
+    from sglrouter.serving.core import Router
+    from sglrouter.wire.client import ClientConnection, Request
+
+
+class Attempt(Answer, ABC):
+    """`fleet`: whose model was asked for; metrics go by it. `tier`: where the request is now."""
+
+    __slots__ = (
+        "_backlog",
+        "_first_byte_s",
+        "_half",
+        "_paired_body",
+        "_probing",
+        "attempts",
+        "cached_tokens",
+        "connecting",
+        "deadline",
+        "fleet",
+        "target",
+        "tier",
+        "view",
+    )
+
+    def __init__(
+        self,
+        router: Router,
+        client: ClientConnection,
+        request: Request,
+        fleet: Fleet,
+        view: RequestView,
+    ) -> None:
+        super().__init__(router, client, request)
+        self.fleet = fleet
+        self.view = view
+        self.tier = fleet.name
+        self.target: Target | None = None
+        self.deadline = self._first_byte_s = 0.0
+        self.attempts = self.cached_tokens = self._backlog = 0
+        self._probing = False
+        self.connecting: asyncio.Task[None] | None = None
+        self._half: pairs.PrefillHalf | None = None
+        self._paired_body = b""
+
+    @abstractmethod
+    def response_head(self, connection: Upstream, raw: bytes, status: int) -> bytes | None:
+        """The head for the client, or None when someone else is asked instead."""
+
+    @abstractmethod
+    def completed(self) -> None:
+        """The whole answer has been passed on."""
+
+    @abstractmethod
+    def attempt_failed(self, cause: Cause, culprit: Worker | None = None) -> None:
+        """Nothing has reached the client yet. `culprit`: of a pair, the worker that failed."""
+
+    @abstractmethod
+    def upstream_ended(self, *, clean: bool) -> None:
+        """The target's connection ended in mid-answer."""
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that answers, or is to."""
+        return self.target if isinstance(self.target, Worker) else None
+
+    def _aim(self, target: Target) -> None:
+        self.target = target
+        target.in_flight += 1
+
+    def _aim_at_worker(self, fleet: Fleet, worker: Worker) -> None:
+        worker.last_chosen = next(self.router.choices)
+        if fleet.sick:
+            self._probing = worker.breaker.sent(self.router.now)
+        self._aim(worker)
+
+    def _send_pair(self, *, fresh: bool) -> None:
+        half, decode = self._half, self.target
+        assert half is not None
+        assert decode is not None
+        self._paired_body = pairs.body_of(self.view, half.worker)
+        self._send(None if fresh else take_idle(decode, self.router.now))
+        half.send(fresh=fresh)
+
+    def _send(self, connection: Upstream | None) -> None:
+        self.attempts += 1
+        self.deadline = self.router.clock() + self._first_byte_s
+        if connection is None:
+            self.phase = "connecting"
+            self.connecting = self.router.loop.create_task(self._connect())
+            return
+        self._begin(connection)
+
+    async def _connect(self) -> None:
+        target = self.target
+        assert target is not None
+        try:
+            connection = await connect(target, self.router.document.limits.connect_timeout_s)
+        except OSError:
+            self.connecting = None
+            self.attempt_failed(Cause.CONNECT)
+            return
+        self.connecting = None
+        self._begin(connection)
+
+    def _begin(self, connection: Upstream) -> None:
+        target = self.target
+        assert target is not None
+        self.phase = "waiting"
+        self._upstream = connection
+        head, body = self.payload(target)
+        connection.begin(self, head, body, dechunk=self.request.http10)
+
+    def payload(self, target: Target) -> tuple[bytes, bytes]:
+        """Head and body for a target: the client's own bytes for a worker."""
+        request = self.request
+        assert request.head is not None
+        if isinstance(target, Worker):
+            body = self._paired_body or request.body
+            return request.head.for_worker(target.host_header, len(body), request.id), body
+        return outgoing.payload(self, target)
+
+    # what becomes of it
+
+    def overdue(self, now: float) -> bool:
+        """Whether its first byte should be there; a router that died sends none, nor an end."""
+        if self.phase not in ("connecting", "waiting"):
+            return False
+        target = self.target
+        return self.deadline < now or (isinstance(target, Peer) and target.dead)
+
+    def answered_by_prefill(self, connection: Upstream, raw: bytes, status: int) -> bytes:
+        """The prefill worker refused the request: its answer is the client's."""
+        if self.connecting is not None:
+            self.connecting.cancel()
+            self.connecting = None
+        if self._upstream is not None:
+            self._upstream.discard()
+        self._upstream = connection
+        return self._head(raw, status, outgoing.marks(self, raw))
+
+    def _again(self) -> None:
+        """A kept-alive connection was stale: the same target on a fresh one."""
+        self._drop_upstream()
+        if self._half is None:
+            self._send(None)
+            return
+        self._half.restart()
+        self._send_pair(fresh=True)
+
+    def _drop_upstream(self) -> None:
+        if self.connecting is not None:
+            self.connecting.cancel()
+            self.connecting = None
+        if self._upstream is not None:
+            self._upstream.discard()
+            self._upstream = None
+
+    def _forget_backlog(self, worker: Worker) -> None:
+        worker.backlog -= self._backlog
+        self._backlog = 0
+
+    def _release(self) -> None:
+        """Close what is open to the target and take back what was counted on it."""
+        self._drop_upstream()
+        if self._half is not None:
+            self._half.release()
+            self._half, self._paired_body = None, b""
+        target, self.target = self.target, None
+        if target is None:
+            return
+        target.in_flight -= 1
+        if isinstance(target, Worker):
+            self._forget_backlog(target)
+            if self._probing:
+                self._probing = False
+                target.breaker.abandoned()
