@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sglocal.aws.autoscaling.records import find_member
 from sglocal.aws.emulator import Emulator
 from sglocal.aws.extensions import Extensions
 from sglocal.aws.host_spec import tags_of
@@ -55,8 +56,8 @@ def _host(emulator: Emulator, instance_id: str) -> dict[str, Any] | None:
 
 def _lifecycle(instance: Any) -> str | None:
     group = getattr(instance, "autoscaling_group", None)
-    states = group.instance_states if group is not None else []
-    return next((s.lifecycle_state for s in states if s.instance.id == instance.id), None)
+    state = find_member(group, instance.id) if group is not None else None
+    return str(state.lifecycle_state) if state is not None else None
 
 
 def _balancer(emulator: Emulator, balancer: Any, urls: list[str]) -> dict[str, Any]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sglocal.aws.jobs import HostJobs, Loop
+from sglocal.aws.jobs import HostJobs, Jobs, Loop
 from sglocal.aws.patches import Patches
+from sglocal.clock import Clock, SystemClock
 from sglocal.hosts.driver import HostDriver
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,16 @@ class Emulator:
         driver: HostDriver,
         *,
         timing: Timing | None = None,
-        clock: Clock = time.monotonic,
+        clock: Clock | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
         self.settings = settings
         self.driver = driver
         self.timing = timing or Timing()
-        self.clock = clock
+        self.clock: Clock = clock or SystemClock()
         self.lock = threading.RLock()
         self.patches = Patches()
-        self.jobs = HostJobs()
+        self.jobs: Jobs = jobs or HostJobs()
         self._loops: list[Loop] = []
         # Addresses that hosts are told (AWS_ENDPOINT_URL); the server sets them when it listens.
         self.host_endpoint = f"http://127.0.0.1:{settings.port}"
@@ -112,6 +111,11 @@ class Emulator:
         """Start the loops."""
         for loop in self._loops:
             loop.start()
+
+    def step(self) -> None:
+        """Every loop once, in the order of their making, in this thread: for a virtual clock."""
+        for loop in self._loops:
+            loop.step()
 
     def wake(self) -> None:
         """Something changed: let every loop look now."""

@@ -41,7 +41,7 @@ def install(emulator: Emulator) -> Extensions:
     load_balancers.install(emulator)
     hosts = instances.install(emulator)
     stored = images.install(emulator, hosts)
-    groups = autoscaling.install(emulator, hosts)
+    groups = autoscaling.install(emulator)
     checks = target_health.install(emulator, hosts)
     run_command.install(emulator, hosts)
     notices = spot.install(emulator)

@@ -77,6 +77,7 @@ class InstanceHosts:
             host_spec.complete_from_template(backend, kwargs)
             reservation = original(backend, image_id, *args, **kwargs)
             for instance in reservation.instances:
+                instance.launch_time = self.emulator.clock.now()
                 host_spec.apply_template(backend, instance, kwargs)
                 self._adopt(instance)
             return reservation

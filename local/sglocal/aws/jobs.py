@@ -7,10 +7,40 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 Job = Callable[[], None]
+
+
+class Jobs(Protocol):
+    """Work of hosts, in order for each."""
+
+    def submit(self, key: str, job: Job) -> None:
+        """Queue a job of a host."""
+
+    def close(self, timeout_s: float) -> bool:
+        """Drop what is queued, wait for what runs; False if some still ran at the deadline."""
+
+
+class SteppedJobs:
+    """Jobs that wait until `run` does them in this thread: for a virtual clock."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Job] = deque()
+
+    def submit(self, key: str, job: Job) -> None:
+        self._queue.append(job)
+
+    def run(self) -> None:
+        """Do what was queued before now; what these jobs queue waits for the next time."""
+        for _ in range(len(self._queue)):
+            self._queue.popleft()()
+
+    def close(self, timeout_s: float) -> bool:
+        self._queue.clear()
+        return True
 
 
 class HostJobs:
@@ -68,7 +98,7 @@ class Loop:
     """Calls a function every `interval_s`, at once when woken, until stopped."""
 
     def __init__(self, name: str, interval_s: float, step: Job) -> None:
-        self._step = step
+        self.step = step
         self._interval_s = interval_s
         self._wake = threading.Event()
         self._stopped = False
@@ -93,7 +123,7 @@ class Loop:
         while not self._stopped:
             self._wake.clear()
             try:
-                self._step()
+                self.step()
             except Exception:
                 log.exception("a step of %s failed; trying again", self._thread.name)
             self._wake.wait(self._interval_s)

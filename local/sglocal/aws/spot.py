@@ -8,7 +8,7 @@ A notice shows in instance metadata at once; when its time is up the instance is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sglocal.aws.emulator import Emulator
 from sglocal.errors import LocalError
@@ -45,7 +45,7 @@ class SpotNotices:
                 raise LocalError(
                     f"{instance_id} is not a Spot instance; only those are interrupted"
                 )
-            now = datetime.now(UTC)
+            now = self.emulator.clock.now()
             due = self.emulator.clock() + seconds
             notice = Notice(now, now + timedelta(seconds=seconds), due)
             self._notices[instance_id] = notice

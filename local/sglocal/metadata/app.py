@@ -10,10 +10,9 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
-from sglocal.aws.emulator import Clock
+from sglocal.clock import Clock
 from sglocal.metadata.tree import Facts, lookup, tree
 
 LONGEST_TTL_S = 21_600
@@ -54,6 +53,7 @@ class MetadataApp:
 
     def __init__(self, facts_for: Callable[[dict[str, Any]], Facts | None], clock: Clock) -> None:
         self._facts_for = facts_for
+        self._clock = clock
         self._tokens = Tokens(clock)
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -77,7 +77,7 @@ class MetadataApp:
         if not path.startswith("/latest/"):
             body = b"latest\n" if path in ("", "/") else None
         else:
-            body = lookup(tree(facts, datetime.now(UTC)), path.removeprefix("/latest/"))
+            body = lookup(tree(facts, self._clock.now()), path.removeprefix("/latest/"))
         if body is None:
             return "404 Not Found", b"", [text]
         return "200 OK", body, [text]

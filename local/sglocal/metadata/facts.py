@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
+from sglocal.aws.autoscaling.arriving import pool_state_of
+from sglocal.aws.autoscaling.lifecycle import target
+from sglocal.aws.autoscaling.records import find_member
 from sglocal.aws.emulator import Emulator
 from sglocal.aws.host_spec import tags_of, user_data
 from sglocal.aws.spot import SpotNotices
@@ -39,16 +42,15 @@ def facts_of(emulator: Emulator, notices: SpotNotices, instance: Any) -> Facts:
 
 
 def _target_state(instance: Any) -> str | None:
-    """The state its group moves the instance to; None outside a group."""
+    """The state its group moves the instance to; None outside a group.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html
+    """
     group = getattr(instance, "autoscaling_group", None)
     if group is None:
         return None
-    for state in group.instance_states:
-        if state.instance.id == instance.id:
-            if state.lifecycle_state.startswith("Terminating"):
-                return "Terminated"
-            return "Standby" if "Standby" in state.lifecycle_state else "InService"
-    return "Detached"
+    state = find_member(group, instance.id)
+    return target(state.lifecycle_state, pool_state_of(group)) if state else "Detached"
 
 
 def _role(emulator: Emulator, instance: Any) -> tuple[str | None, str | None]:

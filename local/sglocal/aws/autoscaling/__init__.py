@@ -1,18 +1,25 @@
-"""Auto Scaling groups that keep their desired capacity, with hooks that hold."""
+"""Auto Scaling groups as documented: hooks that hold, warm pools that hold instances."""
 
 from __future__ import annotations
 
-from sglocal.aws.autoscaling import api, group_api, lifecycle_api
+from sglocal.aws.autoscaling import (
+    capacity_api,
+    group_api,
+    instance_api,
+    lifecycle_api,
+    warm_pool_api,
+)
 from sglocal.aws.autoscaling.groups import Groups
 from sglocal.aws.emulator import Emulator
-from sglocal.aws.instances import InstanceHosts
 
 
-def install(emulator: Emulator, hosts: InstanceHosts) -> Groups:
+def install(emulator: Emulator) -> Groups:
     """Replace moto's immediate scaling by a reconciling loop."""
-    groups = Groups(emulator, hosts)
-    api.install(emulator, groups)
-    group_api.install(emulator, groups)
-    lifecycle_api.install(emulator, groups)
+    groups = Groups(emulator)
+    capacity_api.install(emulator)
+    group_api.install(emulator)
+    instance_api.install(emulator)
+    lifecycle_api.install(emulator)
+    warm_pool_api.install(emulator)
     emulator.every("autoscaling", emulator.timing.reconcile_s, groups.reconcile)
     return groups

@@ -14,10 +14,12 @@ from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from sglocal.aws.autoscaling import members
-from sglocal.aws.autoscaling.groups import Groups
-from sglocal.aws.autoscaling.lifecycle_api import find_group, put_hook
-from sglocal.aws.autoscaling.records import record_of
+from sglocal.aws.autoscaling import causes
+from sglocal.aws.autoscaling.leaving import retire
+from sglocal.aws.autoscaling.lifecycle_api import put_hook
+from sglocal.aws.autoscaling.lookup import find_group
+from sglocal.aws.autoscaling.records import all_members, record_of
+from sglocal.aws.autoscaling.termination import POLICIES
 from sglocal.aws.emulator import Emulator
 
 # Fields that moto drops, by the name of the attribute its serializer reads.
@@ -35,9 +37,9 @@ KEPT_FIELDS = {
 }
 
 
-def install(emulator: Emulator, groups: Groups) -> None:
+def install(emulator: Emulator) -> None:
     """Validate, keep every field, and delete only what is empty or forced."""
-    calls = GroupCalls(emulator, groups)
+    calls = GroupCalls(emulator)
     patches = emulator.patches
     patches.wrap(AutoScalingResponse, "create_auto_scaling_group", calls.wrap_create)
     patches.wrap(AutoScalingResponse, "update_auto_scaling_group", calls.wrap_update)
@@ -102,12 +104,20 @@ def desired_after(
     return None
 
 
+def _check_policies(given: list[str] | None) -> None:
+    """Raise ValidationError for an unknown termination policy, or Default before another."""
+    for position, policy in enumerate(given or [], start=1):
+        if policy not in POLICIES and not policy.startswith("arn:"):
+            raise ValidationError(f"Termination policy {policy} is not valid.")
+        if policy == "Default" and position < len(given or []):
+            raise ValidationError("The Default termination policy must be the last in the list.")
+
+
 class GroupCalls:
     """Handlers of the group itself."""
 
-    def __init__(self, emulator: Emulator, groups: Groups) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self.groups = groups
 
     def wrap_create(self, original: Any) -> Any:
         """CreateAutoScalingGroup: also its initial hooks, before the first launch."""
@@ -124,11 +134,14 @@ class GroupCalls:
                 response._get_int_param("MaxSize"),
                 response._get_int_param("DesiredCapacity"),
             )
+            _check_policies(response._get_param("TerminationPolicies"))
             original(response)
             group = backend.autoscaling_groups[name]
             _keep_fields(group, response._get_params())
             grace = response._get_int_param("HealthCheckGracePeriod")
             group.health_check_grace_period = grace or 0  # moto turns 0 into 300
+            now = self.emulator.clock.now()
+            record_of(group).why = causes.created(now, int(group.desired_capacity or 0))
             for hook in response._get_param("LifecycleHookSpecificationList", []) or []:
                 put_hook(backend, name, dict(hook))
             self.emulator.wake()
@@ -149,11 +162,16 @@ class GroupCalls:
             minimum = group.min_size if minimum is None else minimum
             maximum = group.max_size if maximum is None else maximum
             check_bounds(minimum, maximum, given)
+            _check_policies(response._get_param("TerminationPolicies"))
             before = int(group.desired_capacity or 0)
             wanted = desired_after(given, before, minimum, maximum, changed=changed)
             original(response)
             _keep_fields(group, response._get_params())
-            group.set_desired_capacity(before if wanted is None else wanted)
+            desired = before if wanted is None else wanted
+            if desired != before:
+                now = self.emulator.clock.now()
+                record_of(group).why = causes.updated(now, minimum, maximum, before, desired)
+            group.set_desired_capacity(desired)
             return EmptyResult()
 
         return update_auto_scaling_group
@@ -165,7 +183,7 @@ class GroupCalls:
             name = response._get_param("AutoScalingGroupName")
             group = find_group(response.autoscaling_backend, name)
             force = response._get_bool_param("ForceDelete", False)
-            if group.instance_states and not force:
+            if all_members(group) and not force:
                 raise AutoscalingClientError(
                     "ResourceInUse",
                     "You cannot delete an AutoScalingGroup while there are instances or pending "
@@ -181,14 +199,16 @@ class GroupCalls:
         record.deleting = True
         group.status = "Delete in progress"
         group.min_size = group.max_size = group.desired_capacity = 0
-        for state in group.instance_states:
-            reason = f"instance {state.instance.id} was terminated: its group is deleted by force."
-            members.retire(self.emulator, group, state, reason, skip_hooks=True)
+        for state in all_members(group):
+            cause = causes.user_request(self.emulator.clock.now(), state.instance.id, None)
+            retire(self.emulator, group, state, cause, skip_hooks=True)
+        if group.warm_pool is not None:
+            record.deleting_pool, group.warm_pool.status = True, "PendingDelete"
         for key in [k for k, h in backend.lifecycle_hooks.items() if _of(h, group)]:
             del backend.lifecycle_hooks[key]
         for key in [k for k, p in backend.policies.items() if _of(p, group)]:
             del backend.policies[key]
-        if not group.instance_states:
+        if not all_members(group):
             backend.autoscaling_groups.pop(group.name, None)
         self.emulator.wake()
 

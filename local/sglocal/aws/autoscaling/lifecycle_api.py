@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RecordLifecycleActionHeartbeat.html
-The global limit of a hook is 48 hours or 100 times its timeout, whichever is smaller.
 """
 
 from __future__ import annotations
@@ -15,17 +14,21 @@ from moto.autoscaling.models import LifecycleHook
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from sglocal.aws.autoscaling.groups import Groups
-from sglocal.aws.autoscaling.records import PendingAction
+from sglocal.aws.autoscaling.hooks import PendingAction, longest_hold_s
+from sglocal.aws.autoscaling.lifecycle import LEAVING, State
+from sglocal.aws.autoscaling.lookup import find_group
+from sglocal.aws.autoscaling.records import all_members
+from sglocal.aws.autoscaling.transitions import LAUNCH_TRANSITION, TERMINATE_TRANSITION
 from sglocal.aws.emulator import Emulator
 
-LONGEST_HOLD_S = 48 * 3600
-TRANSITIONS = ("autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING")
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutLifecycleHook.html
+TRANSITIONS = (LAUNCH_TRANSITION, TERMINATE_TRANSITION)
+DEFAULT_TIMEOUT_S = 3600
 
 
-def install(emulator: Emulator, groups: Groups) -> None:
+def install(emulator: Emulator) -> None:
     """Add the calls that moto lacks, and keep hooks as they were declared."""
-    calls = LifecycleCalls(emulator, groups)
+    calls = LifecycleCalls(emulator)
     patches = emulator.patches
     patches.wrap(AutoScalingResponse, "put_lifecycle_hook", lambda _: _put_hook)
     patches.wrap(AutoScalingResponse, "delete_lifecycle_hook", calls.wrap_delete)
@@ -43,7 +46,8 @@ def put_hook(backend: Any, group: str, given: dict[str, Any]) -> None:
     transition = given.get("LifecycleTransition") or getattr(hook, "lifecycle_transition", None)
     if transition not in TRANSITIONS:
         raise ValidationError(f"Lifecycle hook {name}: unknown LifecycleTransition {transition}")
-    timeout = int(given.get("HeartbeatTimeout") or getattr(hook, "heartbeat_timeout", None) or 3600)
+    before = getattr(hook, "heartbeat_timeout", None) or DEFAULT_TIMEOUT_S
+    timeout = int(given.get("HeartbeatTimeout") or before)
     result = given.get("DefaultResult") or getattr(hook, "default_result", "ABANDON")
     if result not in ("CONTINUE", "ABANDON"):
         raise ValidationError(f"Lifecycle hook {name}: DefaultResult must be CONTINUE or ABANDON")
@@ -55,7 +59,7 @@ def put_hook(backend: Any, group: str, given: dict[str, Any]) -> None:
     ):
         # moto invents ARNs here, which Terraform then tries to remove for ever.
         setattr(made, attribute, given.get(key) or getattr(hook, attribute, None))
-    made.global_timeout = min(LONGEST_HOLD_S, 100 * timeout)
+    made.global_timeout = longest_hold_s(timeout)
     backend.lifecycle_hooks[f"{group}_{name}"] = made
 
 
@@ -66,19 +70,11 @@ def _put_hook(response: Any) -> ActionResult:
     return EmptyResult()
 
 
-def find_group(backend: Any, name: str) -> Any:
-    """The group. Raises ValidationError as AWS words it."""
-    if name not in backend.autoscaling_groups:
-        raise ValidationError(f"AutoScalingGroup name not found - null: {name}")
-    return backend.autoscaling_groups[name]
-
-
 class LifecycleCalls:
     """CompleteLifecycleAction and RecordLifecycleActionHeartbeat."""
 
-    def __init__(self, emulator: Emulator, groups: Groups) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self.groups = groups
 
     def complete(self) -> Any:
         """CompleteLifecycleAction, by token or instance id."""
@@ -103,10 +99,10 @@ class LifecycleCalls:
             name = response._get_param("AutoScalingGroupName")
             group = find_group(response.autoscaling_backend, name)
             hook = response._get_param("LifecycleHookName")
-            for state in group.instance_states:
+            for state in all_members(group):
                 action = state.sgl.actions.get(hook)
                 if action is not None and action.result is None:
-                    leaving = state.lifecycle_state.startswith("Terminating")
+                    leaving = State(state.lifecycle_state) in LEAVING
                     action.result = "CONTINUE" if leaving else "ABANDON"
             self.emulator.wake()
             answer: ActionResult = original(response)
@@ -130,7 +126,7 @@ class LifecycleCalls:
         hook = response._get_param("LifecycleHookName")
         token = response._get_param("LifecycleActionToken")
         instance_id = response._get_param("InstanceId")
-        for state in group.instance_states:
+        for state in all_members(group):
             action: PendingAction | None = state.sgl.actions.get(hook)
             if action is None or action.result is not None:
                 continue

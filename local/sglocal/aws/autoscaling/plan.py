@@ -1,148 +1,240 @@
 """What a group does next: pure decisions on a snapshot.
 
-Instances are spread over the group's zones, the emptiest first:
+Instances are spread over the group's zones, the emptiest first, and evened out later:
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-availability-zone-balanced.html
-Scale-in follows the default termination policy, simplified (no billing hour): of the fullest zone
-the instance with the oldest launch template version, then the oldest instance:
-https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html
-On-Demand and Spot shares are those of a mixed-instances policy, On-Demand rounded up:
-https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstancesDistribution.html
+Scale-out draws on the warm pool before it launches anything new:
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-warm-pools.html
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-LAUNCHING = ("Pending", "Pending:Wait", "Pending:Proceed")
-ACTIVE = (*LAUNCHING, "InService")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an instance can be put."""
-
-    zone: str
-    subnet_id: str | None
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Purchase options: On-Demand are the first `on_demand_base` and that per cent of the rest."""
-
-    on_demand_base: int = 0
-    on_demand_percent: int = 100
-
-
-@dataclass(frozen=True)
-class Member:
-    """One instance of the group. `launched_at`: seconds on a monotonic clock."""
-
-    instance_id: str
-    state: str
-    zone: str
-    spot: bool = False
-    healthy: bool = True
-    protected: bool = False
-    template_version: int = 1
-    launched_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class GroupView:
-    """A group at one moment."""
-
-    desired: int
-    places: Sequence[Place]
-    members: Sequence[Member]
-    distribution: Distribution = field(default_factory=Distribution)
-    policies: Sequence[str] = ("Default",)
-    may_launch: bool = True
-    may_terminate: bool = True
-    may_replace: bool = True
+from sglocal.aws.autoscaling.lifecycle import (
+    ACTIVE,
+    LAUNCHING,
+    LEAVING,
+    WARMED,
+    WARMING,
+    State,
+)
+from sglocal.aws.autoscaling.termination import scale_in
+from sglocal.aws.autoscaling.view import GroupView, Member, Place
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Start one instance there."""
+    """Start one instance in the group. `balancing`: beyond the desired capacity."""
 
     place: Place
-    spot: bool
+    spot: bool = False
+    balancing: bool = False
+
+
+@dataclass(frozen=True)
+class WarmLaunch:
+    """Start one instance in the warm pool."""
+
+    place: Place
+
+
+@dataclass(frozen=True)
+class TakeFromPool:
+    """Move a warm instance into the group."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True)
+class ReturnToPool:
+    """Move an instance back into the warm pool instead of terminating it."""
+
+    instance_id: str
 
 
 @dataclass(frozen=True)
 class Terminate:
-    """Take one instance out. `unhealthy`: it will be replaced."""
+    """Take one instance out for good."""
 
     instance_id: str
-    unhealthy: bool
+    why: Literal["unhealthy", "excess"]
 
 
-def plan(group: GroupView) -> list[Launch | Terminate]:
-    """The steps that bring the group to its desired capacity, in order."""
+@dataclass(frozen=True)
+class Blocked:
+    """Instances should leave and cannot: all that remain are protected."""
+
+
+Step = Launch | WarmLaunch | TakeFromPool | ReturnToPool | Terminate | Blocked
+
+
+def plan(group: GroupView) -> list[Step]:
+    """The steps that bring the group and its warm pool to their sizes, in order."""
     active = [m for m in group.members if m.state in ACTIVE]
-    unhealthy = [m for m in active if not m.healthy] if group.may_replace else []
-    steps: list[Launch | Terminate] = []
-    if group.may_terminate:
-        steps += [Terminate(m.instance_id, unhealthy=True) for m in unhealthy]
+    unhealthy = _to_replace(group, active)
     keeping = [m for m in active if m not in unhealthy]
-    missing = group.desired - len(keeping)
-    if missing > 0 and group.may_launch:
-        steps += _launches(group, keeping, missing)
-    if missing < 0 and group.may_terminate:
-        chosen = scale_in(group, keeping, -missing)
-        steps += [Terminate(m.instance_id, unhealthy=False) for m in chosen]
+    steps: list[Step] = [Terminate(m.instance_id, "unhealthy") for m in unhealthy]
+    surplus = [m for m in keeping if m.balancing and m.state in LAUNCHING]
+    counted = [m for m in keeping if m not in surplus]
+    missing = group.desired - len(counted)
+    if missing > len(surplus):
+        steps += _scale_out(group, keeping, missing - len(surplus))
+    elif missing < 0:
+        if group.may.terminate:
+            steps += [Terminate(m.instance_id, "excess") for m in surplus]
+        steps += _scale_in(group, counted, -missing)
+    elif missing == 0:
+        steps += _rebalance(group, keeping)
+    return steps + _fill_pool(group, steps)
+
+
+def _to_replace(group: GroupView, active: Sequence[Member]) -> list[Member]:
+    """Unhealthy members to terminate now.
+
+    Instances that stopped or were marked by a user at once, others a tenth of the group at a time.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-health-checks.html#minimize-downtime
+    """
+    if not (group.may.replace and group.may.terminate):
+        return []
+    serving = [m for m in active if m.state == State.IN_SERVICE and m.unhealthy_by]
+    at_once = [m for m in serving if m.unhealthy_by != "ELB"]
+    under_way = sum(m.state in LAUNCHING for m in active) + len(at_once)
+    budget = max(0, max(1, group.desired // 10) - under_way)
+    return at_once + [m for m in serving if m.unhealthy_by == "ELB"][:budget]
+
+
+def _scale_out(group: GroupView, keeping: Sequence[Member], missing: int) -> list[Step]:
+    if not group.may.launch:
+        return []
+    filled = Counter(m.zone for m in keeping)
+    ready = _ready_warm(group)
+    spot_missing = group.distribution.spot_of(group.desired) - sum(m.spot for m in keeping)
+    steps: list[Step] = []
+    for number in range(missing):
+        spot = number < spot_missing
+        if ready and not spot:
+            warm = min(ready, key=lambda m: (filled[m.zone], m.launched_at, m.instance_id))
+            ready.remove(warm)
+            filled[warm.zone] += 1
+            steps.append(TakeFromPool(warm.instance_id))
+        elif group.places:
+            place = _emptiest(group, filled)
+            filled[place.zone] += 1
+            steps.append(Launch(place, spot))
     return steps
 
 
-def spot_wanted(desired: int, distribution: Distribution) -> int:
-    """How many of `desired` instances are Spot."""
-    above = max(0, desired - distribution.on_demand_base)
-    return above - math.ceil(above * distribution.on_demand_percent / 100)
+def _ready_warm(group: GroupView) -> list[Member]:
+    """Warm instances that can start now: not in a zone without capacity while others have some."""
+    ready = [m for m in group.warm if m.state in WARMED and not m.unhealthy_by]
+    if all(place.zone in group.avoided for place in group.places):
+        return ready
+    return [m for m in ready if m.zone not in group.avoided]
 
 
-def _launches(group: GroupView, keeping: Sequence[Member], missing: int) -> list[Launch]:
-    if not group.places:
+def _emptiest(group: GroupView, filled: Counter[str]) -> Place:
+    """Among zones that did not just refuse a launch, unless all did."""
+    return min(group.places, key=lambda p: (p.zone in group.avoided, filled[p.zone]))
+
+
+def _scale_in(group: GroupView, counted: Sequence[Member], excess: int) -> list[Step]:
+    if not group.may.terminate:
         return []
-    filled = Counter(m.zone for m in keeping)
-    spot_missing = spot_wanted(group.desired, group.distribution) - sum(m.spot for m in keeping)
-    launches = []
-    for number in range(missing):
-        place = min(group.places, key=lambda p: filled[p.zone])
-        filled[place.zone] += 1
-        launches.append(Launch(place, spot=number < spot_missing))
-    return launches
+    chosen = scale_in(group, counted, excess)
+    room = _pool_room(group) if group.pool is not None and group.pool.reuse else 0
+    steps: list[Step] = []
+    for member in chosen:
+        if room > 0 and member.state == State.IN_SERVICE:
+            room -= 1
+            steps.append(ReturnToPool(member.instance_id))
+        else:
+            steps.append(Terminate(member.instance_id, "excess"))
+    return steps if len(chosen) == excess else [*steps, Blocked()]
 
 
-def scale_in(group: GroupView, members: Sequence[Member], count: int) -> list[Member]:
-    """Which members leave; protected ones never do, so fewer than `count` may be chosen."""
-    left = list(members)
-    chosen: list[Member] = []
-    while len(chosen) < count:
-        candidates = [m for m in left if not m.protected]
-        if not candidates:
+def _rebalance(group: GroupView, keeping: Sequence[Member]) -> list[Step]:
+    """Launch in the emptiest zone, once all is quiet; the surplus then leaves the fullest.
+
+    The group may exceed its maximum by a tenth or one instance meanwhile; one at a time is less.
+    """
+    quiet = all(m.state == State.IN_SERVICE for m in keeping) and not any(
+        m.state in LEAVING for m in group.members
+    )
+    may = group.may
+    if not (quiet and may.rebalance and may.launch and group.places and keeping):
+        return []
+    place = _emptiest(group, Counter(m.zone for m in keeping))
+    if place.zone in group.avoided:
+        return []
+    for spot in sorted({m.spot for m in keeping}):
+        added = Member("", State.IN_SERVICE, place.zone, spot=spot, launched_at=group.now)
+        after = [*keeping, added]
+        leaving = scale_in(group, after, 1)
+        left = [m for m in after if m not in leaving]
+        if leaving and _imbalance(group, left) < _imbalance(group, keeping):
+            return [Launch(place, spot, balancing=True)]
+    return []
+
+
+def _imbalance(group: GroupView, members: Iterable[Member]) -> int:
+    """0 when no zone has two instances more than another and none is outside the zones."""
+    filled = Counter(m.zone for m in members)
+    zones = {place.zone for place in group.places}
+    counts = [filled[zone] for zone in zones]
+    outside = sum(count for zone, count in filled.items() if zone not in zones)
+    mean = sum(counts) // len(zones)
+    return outside + sum(max(0, c - mean - 1) + max(0, mean - c) for c in counts)
+
+
+def _pool_room(group: GroupView) -> int:
+    """How many instances the warm pool lacks; negative when it holds too many."""
+    if group.pool is None:
+        return 0
+    held = sum(m.state in (*WARMING, *WARMED) for m in group.warm)
+    return group.pool.size(group.desired, group.maximum) - held
+
+
+def _fill_pool(group: GroupView, steps: Sequence[Step]) -> list[Step]:
+    """Bring the warm pool to its size, counting what `steps` take from it and return to it."""
+    if group.pool is None:
+        return []
+    taken = {s.instance_id for s in steps if isinstance(s, TakeFromPool)}
+    returned = sum(isinstance(s, ReturnToPool) for s in steps)
+    held = [m for m in group.warm if m.instance_id not in taken]
+    more: list[Step] = []
+    if group.may.replace and group.may.terminate:
+        bad = [m for m in held if m.state in WARMED and m.unhealthy_by]
+        more += [Terminate(m.instance_id, "unhealthy") for m in bad]
+        held = [m for m in held if m not in bad]
+    held = [m for m in held if m.state in (*WARMING, *WARMED)]
+    lacking = group.pool.size(group.desired, group.maximum) - len(held) - returned
+    if lacking > 0 and group.may.launch and group.places:
+        # Zones of the group count too: what leaves the pool later should even them out.
+        serving = [m for m in group.members if m.state in ACTIVE]
+        filled = Counter(m.zone for m in (*serving, *held))
+        for _ in range(lacking):
+            place = _emptiest(group, filled)
+            filled[place.zone] += 1
+            more.append(WarmLaunch(place))
+    elif lacking < 0 and group.may.terminate:
+        more += [Terminate(m.instance_id, "excess") for m in _surplus(held, -lacking)]
+    return more
+
+
+def _surplus(held: Sequence[Member], count: int) -> list[Member]:
+    """Those still warming up first, then of the fullest zone, then the oldest."""
+    left, chosen = list(held), []
+    for _ in range(count):
+        if not left:
             break
-        victim = _victim(group, left, candidates)
-        left.remove(victim)
-        chosen.append(victim)
+        crowd = Counter(m.zone for m in left)
+        leaver = min(
+            left,
+            key=lambda m: (m.state in WARMED, -crowd[m.zone], m.launched_at, m.instance_id),
+        )
+        left.remove(leaver)
+        chosen.append(leaver)
     return chosen
-
-
-def _victim(group: GroupView, left: Sequence[Member], candidates: Sequence[Member]) -> Member:
-    crowd = Counter(m.zone for m in left)
-    fullest = max(crowd[m.zone] for m in candidates)
-    pool = [m for m in candidates if crowd[m.zone] == fullest]
-    excess_spot = sum(m.spot for m in left) - spot_wanted(group.desired, group.distribution)
-    if 0 < excess_spot < len(left):
-        pool = [m for m in pool if m.spot] or pool
-    elif excess_spot <= 0:
-        pool = [m for m in pool if not m.spot] or pool
-    # An instance that does not serve yet leaves before one that does.
-    pool = [m for m in pool if m.state in LAUNCHING] or pool
-    if "NewestInstance" in group.policies:
-        return max(pool, key=lambda m: m.launched_at)
-    if "OldestInstance" in group.policies:
-        return min(pool, key=lambda m: m.launched_at)
-    return min(pool, key=lambda m: (m.template_version, m.launched_at))

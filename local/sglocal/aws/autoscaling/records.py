@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import uuid
+import json
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
-Result = Literal["CONTINUE", "ABANDON"]
+from moto.moto_api._internal import mock_random
+
+from sglocal.aws.autoscaling.hooks import PendingAction, Result, outcome
 
 # How many activities a group keeps (AWS keeps six weeks of them).
-KEPT_ACTIVITIES = 200
+KEPT_ACTIVITIES = 400
+# Seconds between two launches after a failed one: the first, and the longest.
+FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 60.0
+# Seconds for which launches avoid a zone that just refused one.
+ZONE_AVOIDED_S = 300.0
+
+
+def new_id() -> str:
+    """A UUID; moto's generator, so that a seeded run repeats."""
+    return str(mock_random.uuid4())
 
 
 @dataclass
@@ -25,18 +36,24 @@ class Activity:
     description: str
     cause: str
     arn: str
-    activity_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_time: datetime
+    activity_id: str = field(default_factory=new_id)
     end_time: datetime | None = None
     status: str = "InProgress"
     message: str = ""
     progress: int = 0
+    details: dict[str, str] = field(default_factory=dict)
 
-    def finish(self, status: str, message: str = "") -> None:
-        """Successful, Failed or Cancelled."""
+    def move(self, status: str, progress: int) -> None:
+        """A stage on the way (PreInService, MidLifecycleAction …); nothing once it has ended."""
+        if self.end_time is None:
+            self.status, self.progress = status, progress
+
+    def finish(self, now: datetime, status: str, message: str = "") -> None:
+        """Successful, Failed or Cancelled; the first end counts."""
         if self.end_time is None:
             self.status, self.message, self.progress = status, message, 100
-            self.end_time = datetime.now(UTC)
+            self.end_time = now
 
     def answer(self) -> dict[str, Any]:
         """As the API returns it."""
@@ -51,77 +68,69 @@ class Activity:
             "StatusCode": self.status,
             "StatusMessage": self.message or None,
             "Progress": self.progress,
-            "Details": "{}",
+            "Details": json.dumps(self.details),
         }
 
 
 @dataclass
-class PendingAction:
-    """A hook that holds an instance. Times: seconds on the emulator's clock."""
-
-    hook: str
-    default_result: Result
-    timeout_s: float
-    deadline: float
-    last_deadline: float
-    token: str = field(default_factory=lambda: str(uuid.uuid4()))
-    result: Result | None = None
-
-    def heartbeat(self, now: float) -> None:
-        """Extend to a full timeout from now, never past the hook's global limit."""
-        self.deadline = min(now + self.timeout_s, self.last_deadline)
-
-    def settle(self, now: float) -> None:
-        """Apply the default result once the deadline has passed."""
-        if self.result is None and now >= self.deadline:
-            self.result = self.default_result
-
-
-@dataclass
 class MemberRecord:
-    """One instance of a group; times are seconds on the emulator's clock."""
+    """One instance of a group; times are seconds on the emulator's clock.
+
+    `entering`: the activity that brings it in; `leaving`: the one that takes it out.
+    `unhealthy_by`: whose check found it unhealthy: `EC2`, `ELB`, `user` or empty.
+    `balancing`: launched beyond the desired capacity, to even out the zones.
+    """
 
     launched_at: float
     template: dict[str, Any] | None
     template_version: int
-    activity: Activity | None = None
+    entering: Activity | None = None
+    leaving: Activity | None = None
     in_service_at: float | None = None
-    terminating_at: float | None = None
-    leaving_activity: Activity | None = None
+    leaving_since: float | None = None
     actions: dict[str, PendingAction] = field(default_factory=dict)
+    unhealthy_by: str = ""
+    balancing: bool = False
 
     def settled(self, now: float) -> Result | None:
-        """What the hooks decided together: None while one still holds.
-
-        One ABANDON ends the wait at once.
-        https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks-overview.html
-        """
+        """What the hooks decided together: None while one still holds."""
         for action in self.actions.values():
             action.settle(now)
-        results = [action.result for action in self.actions.values()]
-        if "ABANDON" in results:
-            return "ABANDON"
-        return None if None in results else "CONTINUE"
+        return outcome(self.actions.values())
 
 
 @dataclass
 class GroupRecord:
-    """One group: its history, and when it may launch again after a failure."""
+    """One group: its warm pool's members, its history, and when it may launch again.
+
+    `why`: the request that changed what is wanted; part of the causes of what follows.
+    """
 
     activities: deque[Activity] = field(default_factory=lambda: deque(maxlen=KEPT_ACTIVITIES))
+    warm: list[Any] = field(default_factory=list)
     why: str = ""
     failures: int = 0
     launch_after: float = 0.0
+    avoided_zones: dict[str, float] = field(default_factory=dict)
     deleting: bool = False
+    deleting_pool: bool = False
+    blocked_at: int | None = None
 
-    def failed(self, now: float) -> None:
-        """Wait 5 s after a failed launch, then twice as long each time, a minute at most."""
+    def failed(self, now: float, zone: str | None = None) -> None:
+        """Wait after a failed launch, twice as long each time; try another zone meanwhile."""
         self.failures += 1
-        self.launch_after = now + min(60.0, 5.0 * 2 ** min(self.failures - 1, 4))
+        delay = FIRST_RETRY_S * 2 ** min(self.failures - 1, 4)
+        self.launch_after = now + min(LONGEST_RETRY_S, delay)
+        if zone is not None:
+            self.avoided_zones[zone] = now + ZONE_AVOIDED_S
 
     def succeeded(self) -> None:
         """A launch worked: no waiting."""
         self.failures, self.launch_after = 0, 0.0
+
+    def avoided(self, now: float) -> frozenset[str]:
+        """Zones that refused a launch a short while ago."""
+        return frozenset(zone for zone, until in self.avoided_zones.items() if until > now)
 
 
 def record_of(group: Any) -> GroupRecord:
@@ -132,6 +141,16 @@ def record_of(group: Any) -> GroupRecord:
     return record
 
 
-def timestamp() -> str:
-    """The time as causes of activities are written."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def all_members(group: Any) -> list[Any]:
+    """The group's instances and those of its warm pool (moto's InstanceState objects)."""
+    return [*group.instance_states, *record_of(group).warm]
+
+
+def find_member(group: Any, instance_id: str) -> Any | None:
+    """One of them by instance id, or None."""
+    return next((s for s in all_members(group) if s.instance.id == instance_id), None)
+
+
+def suspended(group: Any, process: str) -> bool:
+    """Whether the group's process (`Launch`, `Terminate` …) is suspended."""
+    return any(p["ProcessName"] == process for p in group.suspended_processes)

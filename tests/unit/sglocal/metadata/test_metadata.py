@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sglocal.clock import VirtualClock
 from sglocal.metadata.app import MetadataApp
 from sglocal.metadata.tree import Facts, lookup, tree
 
@@ -70,23 +71,23 @@ def call(app: MetadataApp, method: str, path: str, **headers: str) -> tuple[str,
 
 
 def test_a_request_without_a_token_is_refused_and_one_with_it_answered() -> None:
-    now = [0.0]
-    app = MetadataApp(lambda _environ: FACTS, lambda: now[0])
+    clock = VirtualClock()
+    app = MetadataApp(lambda _environ: FACTS, clock)
     path = "/latest/meta-data/instance-id"
     assert call(app, "GET", path)[0] == "401"
     status, token = call(app, "PUT", "/latest/api/token", token_ttl_seconds="60")
     assert status == "200"
     assert call(app, "GET", path, token=token.decode()) == ("200", b"i-1")
-    now[0] = 61.0
+    clock.advance(61)
     assert call(app, "GET", path, token=token.decode())[0] == "401"
 
 
 @pytest.mark.parametrize("ttl", ["", "0", "21601", "x"])
 def test_a_token_needs_a_sensible_lifetime(ttl: str) -> None:
-    app = MetadataApp(lambda _environ: FACTS, lambda: 0.0)
+    app = MetadataApp(lambda _environ: FACTS, VirtualClock())
     assert call(app, "PUT", "/latest/api/token", token_ttl_seconds=ttl)[0] == "400"
 
 
 def test_a_caller_that_is_no_instance_gets_nothing() -> None:
-    app = MetadataApp(lambda _environ: None, lambda: 0.0)
+    app = MetadataApp(lambda _environ: None, VirtualClock())
     assert call(app, "GET", "/latest/meta-data/")[0] == "404"

@@ -1,4 +1,4 @@
-"""Capacity and membership calls: they say what is wanted, the loop does it.
+"""Calls about capacity: they say what is wanted, the loop does it.
 
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetDesiredCapacity.html
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html
@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActi
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from moto.autoscaling.exceptions import ValidationError
@@ -14,16 +15,21 @@ from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, In
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from sglocal.aws.autoscaling import members
-from sglocal.aws.autoscaling.groups import Groups
-from sglocal.aws.autoscaling.lifecycle_api import find_group
-from sglocal.aws.autoscaling.records import record_of, timestamp
+from sglocal.aws.autoscaling import causes
+from sglocal.aws.autoscaling.leaving import retire
+from sglocal.aws.autoscaling.lifecycle import State
+from sglocal.aws.autoscaling.lookup import find_group, find_instance
+from sglocal.aws.autoscaling.pages import page
+from sglocal.aws.autoscaling.records import Activity, record_of
+from sglocal.aws.autoscaling.transitions import register
 from sglocal.aws.emulator import Emulator
 
+LONGEST_PAGE = 100
 
-def install(emulator: Emulator, groups: Groups) -> None:
+
+def install(emulator: Emulator) -> None:
     """Take scaling out of moto's request handlers."""
-    calls = CapacityCalls(emulator, groups)
+    calls = CapacityCalls(emulator)
     patches = emulator.patches
     patches.wrap(FakeAutoScalingGroup, "set_desired_capacity", calls.wrap_group_desired)
     patches.wrap(AutoScalingBackend, "notify_terminate_instances", calls.wrap_notify)
@@ -32,7 +38,7 @@ def install(emulator: Emulator, groups: Groups) -> None:
     patches.wrap(
         AutoScalingResponse, "terminate_instance_in_auto_scaling_group", calls.wrap_terminate
     )
-    patches.wrap(AutoScalingResponse, "describe_scaling_activities", calls.wrap_activities)
+    patches.wrap(AutoScalingResponse, "describe_scaling_activities", lambda _: _activities)
     patches.wrap(InstanceState, "launch_template", _template_of_member)
 
 
@@ -52,23 +58,14 @@ def _template_of_member(original: Any) -> property:
 class CapacityCalls:
     """Handlers that record what is wanted and wake the loop."""
 
-    def __init__(self, emulator: Emulator, groups: Groups) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self.groups = groups
 
     def wrap_group_desired(self, _original: Any) -> Any:
         """Only the number; instances follow."""
 
         def set_desired_capacity(group: Any, capacity: int | None) -> None:
-            before = getattr(group, "desired_capacity", None)
             group.desired_capacity = group.min_size if capacity is None else capacity
-            if before != group.desired_capacity:
-                record_of(group).why = (
-                    f"At {timestamp()} a user request changed constraints to min: "
-                    f"{group.min_size}, max: {group.max_size}, desired: {group.desired_capacity}, "
-                    f"changing the desired capacity from {before or 0} to "
-                    f"{group.desired_capacity}."
-                )
             self.emulator.wake()
 
         return set_desired_capacity
@@ -87,8 +84,8 @@ class CapacityCalls:
         def update_attached_target_groups(backend: Any, group_name: str) -> None:
             group = backend.autoscaling_groups[group_name]
             for state in group.instance_states:
-                if state.lifecycle_state == "InService" and state.instance.state == "running":
-                    members.register(self.emulator, group, state.instance)
+                if state.lifecycle_state == State.IN_SERVICE and state.instance.state == "running":
+                    register(self.emulator, group, state.instance)
 
         return update_attached_target_groups
 
@@ -107,6 +104,10 @@ class CapacityCalls:
                     f"New SetDesiredCapacity value {wanted} is {word} value {bound} "
                     f"for the AutoScalingGroup."
                 )
+            before = int(group.desired_capacity or 0)
+            if before != wanted:
+                now = self.emulator.clock.now()
+                record_of(group).why = causes.explicitly_set(now, before, wanted)
             group.set_desired_capacity(wanted)
             return EmptyResult()
 
@@ -118,42 +119,43 @@ class CapacityCalls:
         def terminate(response: Any) -> ActionResult:
             instance_id = response._get_param("InstanceId")
             decrement = response._get_bool_param("ShouldDecrementDesiredCapacity", False)
-            group, state = self._member(response.autoscaling_backend, instance_id)
-            if decrement and group.desired_capacity - 1 < group.min_size:
-                raise ValidationError(
-                    f"Currently, desiredSize equals minSize ({group.min_size}). Terminating "
-                    "instance without replacement will violate group's min size constraint."
-                )
+            group, state = find_instance(response.autoscaling_backend, instance_id)
+            before = int(group.desired_capacity or 0)
             if decrement:
-                group.set_desired_capacity(group.desired_capacity - 1)
-            reason = (
-                f"instance {instance_id} was taken out of service in response to a user request."
-            )
-            members.retire(self.emulator, group, state, reason, skip_hooks=False)
+                lower_desired(group, 1)
+            shrinking = (before, before - 1) if decrement else None
+            cause = causes.user_request(self.emulator.clock.now(), instance_id, shrinking)
+            activity = retire(self.emulator, group, state, cause, skip_hooks=False)
             self.emulator.wake()
-            return ActionResult({"Activity": state.sgl.leaving_activity.answer()})
+            return ActionResult({"Activity": activity.answer()})
 
         return terminate
 
-    def _member(self, backend: Any, instance_id: str) -> tuple[Any, Any]:
-        for group in backend.autoscaling_groups.values():
-            for state in group.instance_states:
-                if state.instance.id == instance_id:
-                    return group, state
-        raise ValidationError(f"Instance Id not found - No managed instance found: {instance_id}")
 
-    def wrap_activities(self, _original: Any) -> Any:
-        """DescribeScalingActivities, newest first."""
+def lower_desired(group: Any, count: int) -> None:
+    """Decrement the desired capacity. Raises ValidationError below the minimum."""
+    wanted = int(group.desired_capacity or 0) - count
+    if wanted < group.min_size:
+        raise ValidationError(
+            f"Currently, desiredSize equals minSize ({group.min_size}). Terminating "
+            "instance without replacement will violate group's min size constraint. "
+            "Either set shouldDecrementDesiredCapacity flag to false or lower group's min size."
+        )
+    group.set_desired_capacity(wanted)
 
-        def describe_scaling_activities(response: Any) -> ActionResult:
-            name = response._get_param("AutoScalingGroupName")
-            wanted = set(response._get_param("ActivityIds", []) or [])
-            limit = response._get_int_param("MaxRecords", 100)
-            backend = response.autoscaling_backend
-            groups = [find_group(backend, name)] if name else backend.autoscaling_groups.values()
-            found = [a for group in groups for a in record_of(group).activities]
-            found = [a for a in found if not wanted or a.activity_id in wanted]
-            found.sort(key=lambda a: a.start_time, reverse=True)
-            return ActionResult({"Activities": [a.answer() for a in found[:limit]]})
 
-        return describe_scaling_activities
+def _activities(response: Any) -> ActionResult:
+    """DescribeScalingActivities: those in progress first, then the newest."""
+    name = response._get_param("AutoScalingGroupName")
+    wanted = set(response._get_param("ActivityIds", []) or [])
+    backend = response.autoscaling_backend
+    groups = [find_group(backend, name)] if name else backend.autoscaling_groups.values()
+    found = [a for group in groups for a in record_of(group).activities]
+    found = [a for a in found if not wanted or a.activity_id in wanted]
+    found.sort(key=_newest_first, reverse=True)
+    shown, token = page(response, found, longest=LONGEST_PAGE)
+    return ActionResult({"Activities": [a.answer() for a in shown], "NextToken": token})
+
+
+def _newest_first(activity: Activity) -> tuple[bool, datetime]:
+    return activity.end_time is None, activity.start_time
