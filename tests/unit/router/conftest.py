@@ -71,6 +71,7 @@ class FakeWorker:
     handler: Handler = field(default_factory=plain)
     state: dict[str, Any] = field(default_factory=dict)
     state_status: int = 200
+    fleet: str = "chat"
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,7 +96,7 @@ class FakeWorker:
             "version": 1,
             "instance_id": "i-0123456789abcdef0",
             "environment": "local",
-            "fleet": "chat",
+            "fleet": self.fleet,
             "role": "regular",
             "release": "2026.11.1",
             "model": "tiny",
@@ -285,7 +286,7 @@ class Harness:
         for worker in workers:
             await worker.start()
         listed = [
-            {"url": f"http://{w.id}", "fleet": "chat", "agent_url": f"http://{w.id}"}
+            {"url": f"http://{w.id}", "fleet": w.fleet, "agent_url": f"http://{w.id}"}
             for w in workers
         ]
         data = {
