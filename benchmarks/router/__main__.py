@@ -37,7 +37,6 @@ async def run(names: Sequence[str], scale: Scale) -> Samples:
                 say(f"{name}: {time.monotonic() - started:.0f} s")
             except (RunError, RuntimeError, TimeoutError) as error:
                 say(f"{name} broke: {error or type(error).__name__}")
-    samples.values["errors"] = {k: [float(n)] for k, n in samples.errors.items()}
     return samples
 
 

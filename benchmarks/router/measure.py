@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.router.lab import Lab, RunError, Subject
-from benchmarks.router.load import Figures
 from benchmarks.router.peers import NGINX, OURS, OURS_TWO, SGLANG, SMG
 from benchmarks.router.processes import members
 
@@ -29,7 +28,7 @@ class Scale:
     streams: int = 100
     tokens: int = 250
     serial: int = 1_000
-    memory: int = 20_000
+    memory: int = 10_000
     rate: float = 1_000.0
     connections: int = 2_000
 
@@ -45,14 +44,15 @@ class Samples:
     """`values[measure][router]`: one number per round; `unit` of each measure."""
 
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, measure: str, router: str, value: float) -> None:
         self.values.setdefault(measure, {}).setdefault(router, []).append(value)
 
-    def charge(self, router: str, figures: Figures) -> None:
-        """Count failed requests; a measurement with any says so."""
-        self.errors[router] = self.errors.get(router, 0) + int(figures["errors"])
+    def charge(self, measure: str, router: str, errors: float) -> None:
+        """Count failed requests: figures with any rest on fewer answers than asked for."""
+        of = self.errors.setdefault(measure, {})
+        of[router] = of.get(router, 0) + int(errors)
 
 
 Step = Callable[[Lab, Subject], Awaitable[None]]
@@ -91,7 +91,7 @@ async def requests(
         figures = await lab.job(
             "closed", subject.port, requests=count, connections=_IN_FLIGHT, size=size
         )
-        samples.charge(subject.name, figures)
+        samples.charge(measure, subject.name, figures["errors"])
 
     async def warm(lab: Lab, subject: Subject) -> None:
         await load(lab, subject, scale.warm if small else scale.warm // 4)
@@ -114,9 +114,9 @@ async def tokens(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str])
             "streams", subject.port, streams=scale.streams, tokens=scale.tokens, size=SMALL_BYTES
         )
         spent = subject.usage().cpu_s - before
-        samples.charge(subject.name, figures)
+        samples.charge("tokens", subject.name, figures["errors"])
         if figures["events"] < scale.streams * scale.tokens:
-            samples.charge(subject.name, {"errors": 1})
+            samples.charge("tokens", subject.name, 1)
         samples.add("token_cpu_us", subject.name, spent / max(figures["events"], 1) * 1e6)
 
     await in_turn(lab, names, scale.rounds, None, step)
@@ -127,7 +127,7 @@ async def latency(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str]
 
     async def p50(port: int, name: str) -> float:
         figures = await lab.job("serial", port, requests=scale.serial, size=SMALL_BYTES)
-        samples.charge(name, figures)
+        samples.charge("latency", name, figures["errors"])
         return figures["p50_us"]
 
     async def step(lab: Lab, subject: Subject) -> None:
@@ -169,7 +169,7 @@ async def _grow(lab: Lab, samples: Samples, subject: Subject, scale: Scale, coun
         connections=_IN_FLIGHT,
         size=SMALL_BYTES,
     )
-    samples.charge(subject.name, figures)
+    samples.charge("memory", subject.name, figures["errors"])
     samples.add("paced_p99_us", subject.name, figures["p99_us"])
     return subject.usage().resident - before
 
@@ -184,6 +184,7 @@ async def connections(lab: Lab, samples: Samples, scale: Scale, names: Sequence[
         samples.add("connect_max_ms", subject.name, figures["connect_max_ms"])
         samples.add("connect_stalled", subject.name, figures["stalled"])
         samples.add("connect_errors", subject.name, figures["errors"])
+        samples.charge("connections", subject.name, figures["errors"])
 
     await in_turn(lab, names, scale.rounds, None, step)
 
@@ -206,8 +207,8 @@ async def two_processes(lab: Lab, samples: Samples, scale: Scale, names: Sequenc
     for router, values in own.values["request_2k_cpu_us"].items():
         for value in values:
             samples.add("processes_cpu_us", router, value)
-    for router, errors in own.errors.items():
-        samples.charge(router, {"errors": errors})
+    for router, errors in own.errors["request_2k_cpu_us"].items():
+        samples.charge("processes", router, errors)
 
 
 Measurement = Callable[[Lab, Samples, Scale, Sequence[str]], Awaitable[None]]
