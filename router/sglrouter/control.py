@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sglrouter.access.key_source import SecretReader, read_files, take_secret
-from sglrouter.admin import AdminConnection
+from sglrouter.admin import Admin, AdminConnection
 from sglrouter.fleet.discovery import HOST_ADDRESS, make_source
 from sglrouter.fleet.peer_registrar import PeerRegistrar, make_peer_source
 from sglrouter.fleet.peers import Peers
@@ -25,12 +25,13 @@ class Control:
 
     def __init__(self, router: Router, secrets_changed: Callable[[], None] | None = None) -> None:
         self.router = router
+        self.admin = Admin(router)
         self.admin_port = 0
         self._own_address = os.environ.get(HOST_ADDRESS)
         self.registrar = Registrar(router, self._source())
         self._secrets = SecretReader(router, secrets_changed)
         self._secrets_changed = secrets_changed
-        self._admin: asyncio.Server | None = None
+        self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._peering: asyncio.Task[None] | None = None
 
@@ -39,7 +40,9 @@ class Control:
         router, listen = self.router, self.router.document.listen
         await read_files(router)  # a wrong file is a wrong start
         sock = make_listener(listen.admin_host, listen.admin_port)
-        self._admin = await router.loop.create_server(lambda: AdminConnection(router), sock=sock)
+        self._server = await router.loop.create_server(
+            lambda: AdminConnection(self.admin), sock=sock
+        )
         self.admin_port = int(sock.getsockname()[1])
         self.spawn(self._secrets.run())
         self.spawn(self.registrar.run())
@@ -96,8 +99,8 @@ class Control:
         return change
 
     async def stop(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
+        if self._server is not None:
+            self._server.close()
         await self._stop_peering()
         for task in self._tasks:
             task.cancel()

@@ -109,6 +109,7 @@ async def serve(document: RouterDocument, read: Callable[[], RouterDocument]) ->
     try:
         running = make_running(document, log)
         reloader = Reloader(running.router, read, running.reload)
+        running.control.admin.request_reload = reloader.request
         stop = asyncio.Event()
 
         def on_signal() -> None:
