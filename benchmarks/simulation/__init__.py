@@ -1,0 +1,1 @@
+"""Discrete-event simulation of workers, routers and clients, for `policy_sim`."""
