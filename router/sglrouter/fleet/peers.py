@@ -33,18 +33,23 @@ class PeerState:
     host: str
     port: int
     alive: bool
+    dead: bool
     probes: int
 
 
 class Peer(Target):
-    """Another router, as something a request can be sent to."""
+    """Another router, as something a request can be sent to.
 
-    __slots__ = ("alive", "failures", "id", "probed_at", "probes", "skipped")
+    `alive`: it may own conversations; `dead`: it does not answer, so nothing it was sent will be
+    answered. Between the two: it turns new requests away and finishes what it has.
+    """
+
+    __slots__ = ("alive", "dead", "failures", "id", "probed_at", "probes", "skipped")
 
     def __init__(self, seen: SeenPeer) -> None:
         super().__init__(seen.id.encode(), seen.address)
         self.id = seen.id
-        self.alive = False
+        self.alive = self.dead = False
         self.failures = 0
         self.probes = 0
         self.probed_at = 0.0
@@ -103,7 +108,7 @@ class Peers:
             if peer.id not in wanted or wanted[peer.id].address != peer.address
         ]
         for peer in removed:
-            peer.removed = True
+            peer.removed = peer.dead = True
             del self.known[peer.id]
         added = [Peer(item) for item in wanted.values() if item.id not in self.known]
         self.known.update((peer.id, peer) for peer in added)
@@ -115,21 +120,23 @@ class Peers:
         peer.probes += 1
         peer.failures = 0
         peer.probed_at = now
-        peer.alive = True
+        peer.alive, peer.dead = True, False
         self._recount()
 
     def failed(self, peer: Peer, now: float, *, refused: bool = False) -> None:
         """A probe was not; `refused`: the peer itself said that it takes nothing."""
-        peer.failures += 1
+        peer.failures = 0 if refused else peer.failures + 1
         late = now - peer.probed_at >= DEAD_S
-        if refused or late or peer.failures >= MAX_FAILED_PROBES:
-            peer.alive = False
+        if refused:
+            peer.alive = peer.dead = False
+        elif late or peer.failures >= MAX_FAILED_PROBES:
+            peer.alive, peer.dead = False, True
         self._recount()
 
     def states(self) -> list[PeerState]:
         return [
-            PeerState(peer.id, peer.address.host, peer.address.port, peer.alive, peer.probes)
-            for peer in self.known.values()
+            PeerState(p.id, p.address.host, p.address.port, p.alive, p.dead, p.probes)
+            for p in self.known.values()
         ]
 
     def mirror(self, states: Sequence[PeerState]) -> list[Peer]:
@@ -141,7 +148,7 @@ class Peers:
         _, removed = self.apply(seen)
         for state in states:
             if (peer := self.known.get(state.id)) is not None:
-                peer.alive, peer.probes = state.alive, state.probes
+                peer.alive, peer.dead, peer.probes = state.alive, state.dead, state.probes
         self._recount()
         return removed
 

@@ -87,7 +87,9 @@ def test_a_dead_owner_is_skipped_and_taken_back_at_a_good_probe(why, probes):
     for after, refused in probes:
         peers.failed(peers.known["b"], 100.0 + after, refused=refused)
     assert owners(peers) == {"a", "c"}
+    assert peers.known["b"].dead == (why != "says 503")
     peers.answered(peers.known["b"], 103.0)
+    assert not peers.known["b"].dead
     assert owners(peers) == {"a", "b", "c"}
 
 
