@@ -18,6 +18,7 @@ from sglrouter.policy import Choice, Policy
 from sglrouter.serving.connect import connect
 from sglrouter.serving.retry import RETRIED_STATUS, Cause
 from sglrouter.wire.body import RequestView
+from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream, take_idle
 
 if TYPE_CHECKING:
@@ -27,22 +28,44 @@ if TYPE_CHECKING:
 
 #: Routes whose requests SGLang takes the bootstrap fields in.
 ROUTES = frozenset(
-    {"/generate", "/invocations", "/v1/chat/completions", "/v1/completions", "/v1/responses"}
+    {
+        "/generate",
+        "/invocations",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/messages",
+        "/v1/responses",
+    }
 )
 _ROOM_BITS = 63
 _JSON_SPACE = b" \t\n\r"
 
 
-def batch_size(document: Mapping[str, Any]) -> int | None:
-    """How many prompts a request has; None: one, not in a list.
+def refusal(view: RequestView) -> Failure | None:
+    """Why a pair cannot serve a request that one worker could.
 
-    Also None when each is sampled `n` times: SGLang then repeats a list of rooms, and two samples
-    would share one, while a single room it counts up (io_struct.py, _normalize_bootstrap_params).
+    SGLang 0.5.23 first computes the prompt of several samples under the room of the first, and
+    then waits for ever. Bootstrap fields of a client would send the decode worker to any address.
     """
+    document = view.document or {}
+    if samples(document) > 1:
+        return Failure(400, "not_with_prefill_decode", "This model samples once: `n` is 1.", "n")
+    for name in ("bootstrap_host", "bootstrap_port", "bootstrap_room"):
+        if name in document:
+            message = f"`{name}` is set by the router."
+            return Failure(400, "not_with_prefill_decode", message, name)
+    return None
+
+
+def samples(document: Mapping[str, Any]) -> int:
+    """How many answers a request wants for each prompt."""
     sampling = document.get("sampling_params")
     n = sampling.get("n") if isinstance(sampling, dict) else document.get("n")
-    if isinstance(n, int) and n > 1:
-        return None
+    return n if isinstance(n, int) else 1
+
+
+def batch_size(document: Mapping[str, Any]) -> int | None:
+    """How many prompts a request has; None: one, not in a list."""
     for name in ("text", "prompt", "input_ids"):
         value = document.get(name)
         if isinstance(value, list) and value and not isinstance(value[0], int):

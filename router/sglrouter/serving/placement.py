@@ -185,6 +185,10 @@ class Placement(Attempt):
             self._failed, router.now, self.adapter, full_too=bool(self._failed)
         )
         if fleet.paired and pairs.takes(self.request.route.label, self.view):
+            failure = pairs.refusal(self.view)
+            if failure is not None:
+                self._refuse(failure)
+                return True
             return self._next_pair(fleet, policy, workers)
         if not workers:
             return False
