@@ -17,6 +17,7 @@ from sglrouter.listener import make_listener
 from sglrouter.models import RouterDocument
 from sglrouter.reload import Change, change_of, read_secret_files
 from sglrouter.serving.core import Router
+from sglrouter.telemetry.cloudwatch import Publisher
 from sglrouter.wire.upstream import close_idle
 
 
@@ -45,6 +46,7 @@ class Control:
         )
         self.admin_port = int(sock.getsockname()[1])
         self.spawn(self._secrets.run())
+        self.spawn(Publisher(router).run())
         self.spawn(self.registrar.run())
         self._start_peering()
 

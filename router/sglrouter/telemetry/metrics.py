@@ -86,6 +86,9 @@ class Metrics:
             P + "discovery_errors_total", "Failed reads of the set of workers."
         )
         self.key_errors = Counter(P + "key_errors_total", "Failed reads of keys.")
+        self.cloudwatch_errors = Counter(
+            P + "cloudwatch_errors_total", "Rounds that did not reach CloudWatch."
+        )
         self.first_byte = Histogram(
             P + "first_byte_seconds",
             "Time from the whole request to the worker's first byte.",
@@ -107,7 +110,7 @@ class Metrics:
         self.queue_wait = Histogram(
             P + "queue_seconds", "Time requests waited for a worker.", QUEUE_BUCKETS, "fleet"
         )
-        for counter in (self.discovery_errors, self.key_errors):
+        for counter in (self.discovery_errors, self.key_errors, self.cloudwatch_errors):
             counter[()] = 0  # a rate needs a first value
         self.gauges = Gauges()
         self.others: dict[int, Dump] = {}  # of processes that live, by their number
@@ -162,6 +165,9 @@ class Metrics:
 
     def keys_failed(self) -> None:
         self.key_errors[()] += 1
+
+    def cloudwatch_failed(self) -> None:
+        self.cloudwatch_errors[()] += 1
 
     def tokens(
         self,
