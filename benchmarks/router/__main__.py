@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -21,23 +22,35 @@ from benchmarks.router.lines import LINES, Line, judge
 from benchmarks.router.measure import MEASUREMENTS, QUICK, Samples, Scale, say
 from benchmarks.router.peers import MissingError
 
+SIMULATION = "simulation"
 
-async def run(names: Sequence[str], scale: Scale) -> Samples:
-    """Do the named measurements; one that breaks is told and leaves its lines unmeasured."""
+
+async def run(names: Sequence[str], scale: Scale) -> tuple[Samples, list[SimulatedLine] | None]:
+    """Do what is named; what breaks is told and leaves its lines unmeasured (None)."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    samples = Samples()
+    samples, simulated = Samples(), None
     async with lab() as made:
-        for name in names:
+        for name in (name for name in names if name != SIMULATION):
             measurement, routers = MEASUREMENTS[name]
-            started = time.monotonic()
-            try:
+            with told(name):
                 await measurement(made, samples, scale, routers)
-                say(f"{name}: {time.monotonic() - started:.0f} s")
-            except (RunError, RuntimeError, TimeoutError) as error:
-                say(f"{name} broke: {error or type(error).__name__}")
-    return samples
+    if SIMULATION in names:
+        with told(SIMULATION):
+            simulated = await simulate()
+    return samples, simulated
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Say how long it took, or why it broke, and go on."""
+    started = time.monotonic()
+    try:
+        yield
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+    except (RunError, RuntimeError, TimeoutError) as error:
+        say(f"{name} broke: {error or type(error).__name__}")
 
 
 def lines_of(names: Sequence[str]) -> list[Line]:
@@ -46,28 +59,34 @@ def lines_of(names: Sequence[str]) -> list[Line]:
 
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="Shows only that it works; its figures mean nothing.")
-@click.option("--only", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="Repeatable.")
+@click.option(
+    "--only", multiple=True, type=click.Choice([*MEASUREMENTS, SIMULATION]), help="Repeatable."
+)
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text")
 @click.option("--save", is_flag=True, help="Keep the result in benchmarks/results.")
 def main(quick: bool, only: tuple[str, ...], rounds: int, output: str, save: bool) -> None:
-    names = only or tuple(MEASUREMENTS)
+    names = only or (*MEASUREMENTS, *(() if quick else (SIMULATION,)))
     scale = QUICK if quick else Scale(rounds=rounds)
     busy = os.getloadavg()[0]
     if busy > 1 and not quick:
         say(f"The machine is busy (load average {busy:.1f}): trust ratios, not figures.")
     try:
-        samples = asyncio.run(run(names, scale))
+        samples, simulated = asyncio.run(run(names, scale))
     except (MissingError, RunError, RuntimeError) as error:
         raise SystemExit(_told(str(error), 4)) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SystemExit(_told("stopped", 130)) from None
     verdicts = judge(samples, lines_of(names))
-    result = report.document(verdicts, samples, scale, busy)
-    click.echo(json.dumps(result) if output == "json" else report.table(verdicts))
+    result = report.document(verdicts, simulated or [], samples, scale, busy)
+    text = report.table(verdicts, simulated or [])
+    click.echo(json.dumps(result) if output == "json" else text)
     if save:
         say(f"saved {report.save(result)}")
-    sys.exit(0 if all(verdict.passed for verdict in verdicts) else 1)
+    held = all(verdict.passed for verdict in verdicts)
+    if SIMULATION in names:
+        held = held and simulated is not None and all(line.passed for line in simulated)
+    sys.exit(0 if held else 1)
 
 
 def _told(text: str, code: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.router.lines import Verdict
 from benchmarks.router.measure import Samples, Scale
 from benchmarks.router.peers import LOCK, ROOT
+from benchmarks.router.simulation import SimulatedLine
 
 RESULTS = ROOT / "benchmarks" / "results"
 _STATES = {True: "pass", False: "FAIL", None: "not measured"}
@@ -25,7 +26,7 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
+def table(verdicts: Sequence[Verdict], simulated: Sequence[SimulatedLine] = ()) -> str:
     """One line per promise; below it, the medians it rests on."""
     rows = [f"{'':62} {'measured':>9} {'spread':>13} {'at most':>8}"]
     for verdict in verdicts:
@@ -38,11 +39,19 @@ def table(verdicts: Sequence[Verdict]) -> str:
         if verdict.detail:
             parts = (f"{router} {_number(number)}" for router, number in verdict.detail.items())
             rows.append(f"    {line.detail}: {', '.join(parts)}")
+    for item in simulated:
+        name = f"simulated, {item.workload}: {item.what}"
+        state = _STATES[item.passed]
+        rows.append(f"{name:62} {item.value:>9.3f} {'':>13} {item.bound:>8}  {state}")
     return "\n".join(rows)
 
 
 def document(
-    verdicts: Sequence[Verdict], samples: Samples, scale: Scale, load_average: float
+    verdicts: Sequence[Verdict],
+    simulated: Sequence[SimulatedLine],
+    samples: Samples,
+    scale: Scale,
+    load_average: float,
 ) -> dict[str, Any]:
     """Everything measured. `load_average` is the machine's before the run: others' work on it."""
     return {
@@ -50,7 +59,7 @@ def document(
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": {
-            "cores": len(os.sched_getaffinity(0)) or os.cpu_count(),
+            "cores": os.cpu_count(),
             "kernel": platform.release(),
             "architecture": platform.machine(),
             "cpu": _cpu_model(),
@@ -71,6 +80,7 @@ def document(
             }
             for v in verdicts
         ],
+        "simulated": [vars(item) for item in simulated],
         "samples": samples.values,
         "errors": samples.errors,
     }
