@@ -21,6 +21,7 @@ from benchmarks.router.lab import RunError, lab
 from benchmarks.router.lines import LINES, Line, judge
 from benchmarks.router.measure import MEASUREMENTS, QUICK, Samples, Scale, say
 from benchmarks.router.peers import MissingError
+from benchmarks.router.simulation import SimulatedLine, simulate
 
 SIMULATION = "simulation"
 
@@ -31,11 +32,13 @@ async def run(names: Sequence[str], scale: Scale) -> tuple[Samples, list[Simulat
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     samples, simulated = Samples(), None
-    async with lab() as made:
-        for name in (name for name in names if name != SIMULATION):
-            measurement, routers = MEASUREMENTS[name]
-            with told(name):
-                await measurement(made, samples, scale, routers)
+    measured = [name for name in names if name != SIMULATION]
+    if measured:
+        async with lab() as made:
+            for name in measured:
+                measurement, routers = MEASUREMENTS[name]
+                with told(name):
+                    await measurement(made, samples, scale, routers)
     if SIMULATION in names:
         with told(SIMULATION):
             simulated = await simulate()
@@ -54,7 +57,13 @@ def told(name: str) -> Iterator[None]:
 
 
 def lines_of(names: Sequence[str]) -> list[Line]:
-    return [line for line in LINES if not line.measurement or line.measurement in names]
+    """Those that rest on the named measurements; the line about errors rests on any."""
+    measured = set(names) & set(MEASUREMENTS)
+    return [
+        line
+        for line in LINES
+        if line.measurement in measured or (measured and not line.measurement)
+    ]
 
 
 @click.command(help=__doc__)

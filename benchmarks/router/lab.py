@@ -114,9 +114,11 @@ async def lab() -> AsyncIterator[Lab]:
     router_core, other_core = cores()
     raise_file_limit()
     # What this process itself does (reading /proc, waiting) must not fall on the router's core.
+    before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {other_core})
     python = {"PYTHONPATH": _PYTHONPATH}
     async with AsyncExitStack() as stack:
+        stack.callback(os.sched_setaffinity, 0, before)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sglctl-bench-")))
         argv = [sys.executable, "-m", "benchmarks.router.worker", "--count", str(_WORKERS)]
         workers = await stack.enter_async_context(

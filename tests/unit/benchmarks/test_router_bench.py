@@ -32,14 +32,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def every_core() -> object:
-    """A run pins this process; the tests after it get their cores back."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
-
-
 @needs_two_cores
 def test_a_quick_run_yields_sane_figures_and_leaves_nothing(home: Path) -> None:
     samples = Samples()
