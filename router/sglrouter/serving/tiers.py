@@ -80,8 +80,8 @@ def rename_model(body: bytes, document: Mapping[str, Any], model: str) -> bytes:
 
 def _parse(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return json.loads(body)  # as lenient as what parsed the request
+    except (ValueError, RecursionError):
         return None
 
 
