@@ -26,6 +26,7 @@ class Command:
         self.process = process
         self.log_path = log
         self.port = self.admin_port = 0
+        self.ending = False
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line logged so far; each must be whole JSON."""
@@ -43,7 +44,7 @@ class Command:
             ]
             if len(found) >= count:
                 return found[count - 1]
-            assert self.process.poll() is None or name in ("stopped", "stream_cut"), self.lines()
+            assert self.ending or self.process.poll() is None, self.lines()
             await asyncio.sleep(0.02)
         raise AssertionError(f"no {name} #{count}: {self.lines()}")
 
@@ -80,8 +81,9 @@ class Command:
     def reload(self) -> None:
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.ending = True
+        self.process.send_signal(number)
 
     async def ended(self) -> int:
         return await asyncio.to_thread(self.process.wait, DEADLINE_S)

@@ -1,0 +1,459 @@
+"""Several processes behind one port: one view, one sum, and each can die alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.router.command import DEADLINE_S, serving
+
+from sglrouter import processes
+from sglrouter.errors import StartError
+from sglrouter.fleet.workers import Address, Report, Seen
+from sglrouter.listener import make_listener, make_listeners
+from sglrouter.log import Log
+from sglrouter.models import RouterDocument
+from sglrouter.processes import Supervisor, assign
+from sglrouter.processes_sums import Sums, mirror_workers, others_of, share_of, view_of
+from sglrouter.serving.core import Router
+from sglrouter.shared import (
+    ChannelError,
+    Counts,
+    Listen,
+    Others,
+    Secrets,
+    Stop,
+    View,
+    WorkerRow,
+    decode,
+    encode,
+    make_memory,
+    map_memory,
+)
+from sglrouter.telemetry.exposition import process_dump, workers_document
+
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+EVENT = b"9\r\ndata: 1\n\n\r\n"
+END = b"0\r\n\r\n"
+
+
+# decisions
+
+
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+def test_every_listener_has_one_process_while_one_is_left(case):
+    """A process that is ready always has its own."""
+    count, ready = case
+    assigned = assign(sorted(ready), count)
+    assert set(assigned) == ready
+    assert all(number in listeners for number, listeners in assigned.items())
+    owned = sorted(n for listeners in assigned.values() for n in listeners)
+    assert owned == (list(range(count)) if ready else [])
+
+
+def document(**fleet) -> RouterDocument:
+    return RouterDocument.model_validate(
+        {
+            "environment": "local",
+            "listen": {"processes": 3},
+            "fleets": {"chat": {"models": ["tiny"], **fleet}},
+            "discovery": {"kind": "static", "workers": []},
+        }
+    )
+
+
+SHARES = [
+    ({}, (None, 86, 171)),
+    ({"max_in_flight": 9, "max_in_flight_per_worker": 1, "queue": {"size": 0}}, (3, 1, 0)),
+    ({"max_in_flight": 10, "max_in_flight_per_worker": 6, "queue": {"size": 1}}, (4, 2, 1)),
+]
+
+
+@pytest.mark.parametrize(("fleet", "expected"), SHARES)
+def test_bounds_on_requests_are_divided_among_processes_and_rounded_up(fleet, expected):
+    """What is 0 or unbounded stays so."""
+    route = share_of(document(**fleet), 3).fleets["chat"]
+    assert (route.max_in_flight, route.max_in_flight_per_worker, route.queue.size) == expected
+
+
+def row(name: str, slot: int, state: str = "ready", in_flight: int = 0) -> WorkerRow:
+    seen = Seen(name, "chat", Address("127.0.0.1", slot), None)
+    return WorkerRow(seen, slot, Report(state, 0, None, {"in_flight": in_flight}), 0, 1e9)
+
+
+MESSAGES = [
+    Listen([0, 2]),
+    Stop(hurry=True),
+    Secrets({"keys": '{"a": "ä"}'}),
+    Others({"w": 3}),
+    View([row("w", 1)], "a", False, []),
+    Counts({"x": [[["a", 200], 1.5]]}),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
+def test_a_message_arrives_as_it_was_sent(message):
+    line = encode(message)
+    assert line.count(b"\n") == 1
+    assert decode(line) == message
+
+
+def test_what_is_no_message_is_an_error():
+    with pytest.raises(ChannelError, match="not a message"):
+        decode(b'{"kind": "nothing"}\n')
+
+
+def test_memory_is_one_for_every_process_that_maps_it():
+    descriptor = make_memory(4096)
+    first, second = map_memory(descriptor), map_memory(descriptor)
+    first[7] = 42
+    assert (second[7], len(second)) == (42, 4096)
+    os.close(descriptor)
+
+
+def test_a_taken_port_is_not_shared_by_accident():
+    """Although several processes of one router share theirs."""
+    ours = make_listeners("127.0.0.1", 0, 3)
+    port = ours[0].getsockname()[1]
+    assert {sock.getsockname()[1] for sock in ours} == {port}
+    for count in (1, 2):
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}"):
+            make_listeners("127.0.0.1", port, count)
+    for sock in ours:
+        sock.close()
+    make_listener("127.0.0.1", port).close()
+
+
+def routers(lab, scenario):
+    """Run `scenario(parent, data)` with two routers that do not listen."""
+
+    async def run():
+        log = Log(os.open(os.devnull, os.O_WRONLY))
+        await scenario(Router(document(), log), Router(document(), log))
+        log.close()
+
+    lab.run(run())
+
+
+def test_a_data_process_has_the_parents_workers_and_keeps_its_own_counts(lab):
+    """A worker in another slot is another worker: the shared index goes by slots."""
+
+    async def scenario(parent, data):
+        mirror_workers(data, {"a": row("a", 1), "b": row("b", 2, "draining", in_flight=9)})
+        a = data.workers.workers["a"]
+        assert [w.id for w in data.workers.fleets["chat"].ready] == ["a"]
+        a.in_flight, a.others = 2, 5
+        mirror_workers(data, {"a": row("a", 1, in_flight=40), "b": row("b", 3)})
+        assert data.workers.workers["a"] is a
+        assert (a.in_flight, a.others) == (2, 5)
+        assert (data.workers.workers["b"].slot, data.workers.workers["b"].state) == (3, "ready")
+        mirror_workers(data, {})
+        assert a.removed
+        assert data.workers.fleets["chat"].ready == ()
+
+    routers(lab, scenario)
+
+
+def test_the_parent_shows_sums_and_tells_each_process_what_the_others_have(lab):
+    """Process 0 has two requests on the worker, process 1 has one, another router has three.
+    A process that ends takes its requests along and leaves its counters."""
+
+    async def scenario(parent, data):
+        for router in (parent, data):
+            mirror_workers(router, {"a": row("a", 1)})
+        parent.workers.workers["a"].others = 3
+        sums = Sums(parent)
+
+        def report(process, in_flight):
+            data.workers.workers["a"].in_flight = in_flight
+            data.workers.fleets["chat"].in_flight = in_flight
+            data.metrics.answered("/v1/completions", "chat", "chat", 200)
+            sums.take(process, process_dump(data))
+
+        def shown():
+            (worker,) = workers_document(parent)["workers"]
+            return worker["in_flight"], parent.workers.fleets["chat"].in_flight
+
+        report(0, 2)
+        report(1, 1)
+        assert shown() == (3, 3)
+        assert [others_of(parent, sums, n).workers["a"] for n in (0, 1)] == [4, 5]
+        sums.ended(0)
+        assert shown() == (1, 1)
+        assert others_of(parent, sums, 1).workers["a"] == 3
+        assert [r.seen.id for r in view_of(parent).workers] == ["a"]
+        total = parent.metrics.load_sum([parent.metrics.past, *parent.metrics.others.values()])
+        assert sum(total.requests.values()) == 3
+
+    routers(lab, scenario)
+
+
+# real processes
+
+
+async def eventually(condition) -> None:
+    """Wait for what processes do: on a busy machine that is seconds."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+async def eventually_is(expected, ask, *arguments) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while (found := await ask(*arguments)) != expected:
+        assert time.monotonic() < deadline, f"still {found}"
+        await asyncio.sleep(0.02)
+
+
+class Held:
+    """A worker's handler: a body with "held" streams until `go`, anything else is answered."""
+
+    def __init__(self, lab) -> None:
+        self.lab = lab
+        self.go = asyncio.Event()
+
+    async def __call__(self, request, writer):
+        if b'"held"' not in request.body:
+            await self.lab.plain()(request, writer)
+            return
+        writer.write(SSE_HEAD + EVENT)
+        await self.go.wait()
+        writer.write(EVENT + END)
+
+
+@asynccontextmanager
+async def routed(lab, folder, *flags, count=2, **document):
+    """(router of `count` processes, its worker's handler); `document`: what flags do not say."""
+    held = Held(lab)
+    worker = lab.FakeWorker(held)
+    await worker.start()
+    path = folder / "router.json"
+    listen = {"host": "127.0.0.1", "port": 0, "admin_host": "127.0.0.1", "admin_port": 0}
+    kind = {"kind": "static", "workers": [{"url": f"http://{worker.id}", "fleet": "chat"}]}
+    base = {"environment": "local", "fleets": {"chat": {"models": ["tiny"]}}, "discovery": kind}
+    path.write_text(json.dumps({**base, "listen": {**listen, "processes": count}, **document}))
+    try:
+        async with serving(lab, folder, "--config", str(path)) as router:
+            yield router, held
+    finally:
+        await worker.stop()
+
+
+def owner_of(router, client) -> int:
+    """The data process that has accepted the client's connection (proc_net(5), proc_pid_fd(5))."""
+    port = client.writer.get_extra_info("sockname")[1]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = f":{router.port:04X}", f":{port:04X}"
+    (inode,) = [r[9] for r in rows if r[1].endswith(ends[0]) and r[2].endswith(ends[1])]
+    link = Path(f"socket:[{inode}]")
+    (pid,) = [
+        pid
+        for pid in router.children()
+        if any(fd.readlink() == link for fd in Path(f"/proc/{pid}/fd").iterdir())
+    ]
+    return pid
+
+
+async def streams(lab, router, each):
+    """`each` held streams on every data process, past their first byte: [(pid, client)]."""
+    wanted = dict.fromkeys(router.children(), each)
+    found = []
+    for _ in range(200):
+        client = await router.client()
+        client.writer.write(lab.post({"model": "tiny", "held": 1}))
+        await asyncio.wait_for(client.reader.readuntil(EVENT), 20)
+        pid = owner_of(router, client)
+        if wanted[pid] == 0:
+            client.writer.transport.abort()
+            continue
+        wanted[pid] -= 1
+        found.append((pid, client))
+        if not any(wanted.values()):
+            return found
+    raise AssertionError(f"one process gets nothing: {wanted}")
+
+
+async def whole(client) -> bool:
+    """Whether the stream ended as it should."""
+    try:
+        return (await asyncio.wait_for(client.reader.readuntil(END), 20)).endswith(EVENT + END)
+    except (asyncio.IncompleteReadError, OSError):
+        return False
+
+
+def test_a_killed_process_fails_its_own_streams_and_the_port_never_refuses(lab, tmp_path):
+    """New connections are answered all the while, the streams of the other process end whole,
+    nothing stays counted as running, and the process comes back."""
+
+    async def scenario():
+        async with routed(lab, tmp_path) as (router, held):
+            found = await streams(lab, router, each=2)
+            await router.settles("sglrouter_in_flight", 4)
+            await router.settles("sglrouter_worker_in_flight", 4)
+            victim = found[0][0]
+            asked = router.lab.post({"model": "tiny"})
+            os.kill(victim, signal.SIGKILL)
+            statuses = [(await router.ask(asked)).status for _ in range(60)]
+            await router.event("process_ended", status=-9)
+            statuses += [(await router.ask(asked)).status for _ in range(20)]
+            assert statuses == [200] * 80
+            await router.settles("sglrouter_worker_in_flight", 2)
+            held.go.set()
+            outcomes = [(pid, await whole(client)) for pid, client in found]
+            assert outcomes == [(pid, pid != victim) for pid, _ in found]
+            await router.settles("sglrouter_in_flight", 0)
+            await router.settles("sglrouter_worker_in_flight", 0)
+            await eventually(lambda: len(router.children()) == 2)
+            held.go.clear()
+            again = await streams(lab, router, each=1)
+            assert {pid for pid, _ in again} == set(router.children())
+            for _, client in found + again:
+                client.writer.transport.abort()
+            await router.settles("sglrouter_worker_in_flight", 0)
+            counted = await router.metric("sglrouter_requests_total")
+            assert counted >= 80
+
+    lab.run(scenario())
+
+
+def test_a_process_that_hangs_is_replaced(lab, monkeypatch):
+    """Stopped, it answers nothing: it is ended, and its connections are another's."""
+
+    async def scenario():
+        worker = lab.FakeWorker()
+        await worker.start()
+        kind = {"kind": "static", "workers": [{"url": f"http://{worker.id}", "fleet": "chat"}]}
+        data = {**document().model_dump(), "discovery": kind}
+        data["listen"] |= {"host": "127.0.0.1", "port": 0, "admin_port": 0, "processes": 2}
+        supervisor = Supervisor(
+            RouterDocument.model_validate(data), Log(os.open(os.devnull, os.O_WRONLY))
+        )
+        try:
+            await supervisor.start()
+            monkeypatch.setattr(processes, "HUNG_S", 1.0)
+            before = {n: child.process for n, child in supervisor._children.items()}
+            before[0].send_signal(signal.SIGSTOP)
+            await eventually(lambda: before[0].returncode is not None)
+            monkeypatch.undo()  # a process that starts is silent for longer
+            children = supervisor._children
+            await eventually(lambda: len(children) == 2 and all(c.ready for c in children.values()))
+            assert supervisor._children[1].process is before[1]
+            assert supervisor._children[0].process is not before[0]
+        finally:
+            await supervisor.stop()
+            await worker.stop()
+            supervisor.log.close()
+
+    lab.run(scenario())
+
+
+def test_sigterm_drains_every_process_and_says_what_was_cut(lab, tmp_path):
+    """503 from every process and still served, then nothing new, then the deadline."""
+
+    async def scenario():
+        limits = {"drain_notice_s": 2, "drain_s": 1.5}
+        async with routed(lab, tmp_path, limits=limits) as (router, _):
+            found = await streams(lab, router, each=1)
+            router.stop()
+            await router.event("draining", 2)
+            health = [
+                (await router.ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")).status
+                for _ in range(8)
+            ]
+            assert health == [503] * 8
+            assert (await router.ask(lab.post({"model": "tiny"}))).status == 200
+            endings = [await asyncio.wait_for(c.reader.read(), 30) for _, c in found]
+            assert all(b"The router is stopping" in x and b"[DONE]" not in x for x in endings)
+            assert await router.ended() == 0
+            assert len([x for x in router.lines() if x["event"] == "stream_cut"]) == 2
+            with pytest.raises(ConnectionRefusedError):
+                await router.client()
+            for _, client in found:
+                client.writer.close()
+
+    lab.run(scenario())
+
+
+def test_streams_that_end_in_time_end_the_drain(lab, tmp_path):
+    async def scenario():
+        limits = {"drain_notice_s": 0.2, "drain_s": 3600}
+        async with routed(lab, tmp_path, limits=limits) as (router, held):
+            found = await streams(lab, router, each=1)
+            router.stop()
+            await router.event("draining", 2)
+            held.go.set()
+            assert [await whole(client) for _, client in found] == [True, True]
+            assert await router.ended() == 0
+            assert not [x for x in router.lines() if x["event"] == "stream_cut"]
+            for _, client in found:
+                client.writer.close()
+
+    lab.run(scenario())
+
+
+def test_sighup_reaches_every_process_and_cuts_no_stream(lab, tmp_path):
+    """A new key file and a new model are known to each of them; a wrong document to none."""
+    keys = [tmp_path / "first", tmp_path / "second"]
+    keys[0].write_text('{"a": "sk-11111111"}')
+    keys[1].write_text('{"a": "sk-22222222"}')
+
+    async def scenario():
+        path = tmp_path / "router.json"
+        async with routed(lab, tmp_path) as (router, held):
+            found = await streams(lab, router, each=1)
+            data = json.loads(path.read_text())
+            path.write_text(json.dumps({**data, "keys": {"file": str(keys[0])}, "fleets": {}}))
+            router.reload()
+            assert (await router.event("reload"))["outcome"] == "refused"
+            fleets = {"chat": {"models": ["tiny", "new"]}}
+            path.write_text(json.dumps({**data, "keys": {"file": str(keys[0])}, "fleets": fleets}))
+            router.reload()
+            assert (await router.event("reload", 2))["outcome"] == "applied"
+
+            async def statuses(key):
+                ask = lab.post({"model": "new"}, headers=f"Authorization: Bearer {key}\r\n")
+                return {(await router.ask(ask)).status for _ in range(16)}
+
+            await eventually_is({200}, statuses, "sk-11111111")
+            assert await statuses("sk-22222222") == {401}
+            path.write_text(json.dumps({**data, "keys": {"file": str(keys[1])}, "fleets": fleets}))
+            router.reload()
+            await eventually_is({200}, statuses, "sk-22222222")
+            assert await statuses("sk-11111111") == {401}
+            held.go.set()
+            assert [await whole(client) for _, client in found] == [True, True]
+            for _, client in found:
+                client.writer.close()
+
+    lab.run(scenario())
+
+
+def test_data_processes_end_with_their_parent_after_their_streams(lab, tmp_path):
+    """Even when it is killed: nobody holds the port for ever."""
+
+    async def scenario():
+        limits = {"drain_notice_s": 0, "drain_s": 3600}
+        async with routed(lab, tmp_path, limits=limits) as (router, held):
+            found = await streams(lab, router, each=1)
+            children = router.children()
+            router.stop(signal.SIGKILL)
+            await router.ended()
+            await router.event("draining", 2)
+            held.go.set()
+            assert [await whole(client) for _, client in found] == [True, True]
+            await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+            for _, client in found:
+                client.writer.close()
+
+    lab.run(scenario())
