@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sglrouter.serving.usage import TAIL_BYTES
 from sglrouter.wire import replies
-from sglrouter.wire.head import read_response_head
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream
 
@@ -56,12 +55,12 @@ class Answer:
         self._until_close = self._close_delimited = False
         self._tail: deque[bytes] = deque(maxlen=TAIL_PIECES)
 
-    def _head(self, raw: bytes, status: int, marks: bytes) -> bytes:
+    def _head(self, connection: Upstream, marks: bytes) -> bytes:
         """The head for the client; `marks` are lines of ours, without the last CRLF."""
         request = self.request
-        head = read_response_head(raw, status)
+        head = connection.response
         self.phase = "streaming"
-        self.status = status
+        self.status = head.status
         self.first_byte_at = self.router.clock()
         self.event_stream = head.event_stream
         self._until_close = head.until_close(request.method)
@@ -70,14 +69,10 @@ class Answer:
         self.close = request.close or self._close_delimited or self.router.stopping
         if self.client.write_paused:
             self.pause()
-        lines = head.lines
-        if dechunked:
-            lines = [x for x in lines if not x.lower().startswith(b"transfer-encoding:")]
-        lines.append(marks)
-        lines.append(b"x-request-id: " + request.id)
+        marks += b"\r\nx-request-id: " + request.id + b"\r\n"
         if self.close:
-            lines.append(b"connection: close")
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+            marks += b"connection: close\r\n"
+        return head.for_client(marks, dechunked=dechunked)
 
     def write(self, data: bytes) -> None:
         """Pass bytes on to the client."""

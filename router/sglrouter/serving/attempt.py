@@ -159,7 +159,7 @@ class Attempt(Answer, ABC):
         if self._upstream is not None:
             self._upstream.discard()
         self._upstream = connection
-        return self._head(raw, status, outgoing.marks(self, raw))
+        return self._head(connection, outgoing.marks(self, raw))
 
     def _again(self) -> None:
         """A kept-alive connection was stale: the same target on a fresh one."""

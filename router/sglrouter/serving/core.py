@@ -31,6 +31,7 @@ from sglrouter.telemetry.metrics import Metrics
 from sglrouter.wire import replies
 from sglrouter.wire.body import BadBodyError, RequestView, read_body
 from sglrouter.wire.head import Head
+from sglrouter.wire.memory import RequestMemory
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.routes import Kind, Route
 from sglrouter.wire.upstream import close_idle
@@ -87,6 +88,7 @@ class Router:
     def configure(self, document: RouterDocument) -> None:
         """Put a document in force. What runs goes on; what waits for a fleet that is gone fails."""
         self.document = document
+        self.known_requests = RequestMemory(document)
         self.workers.stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
         gone = self.workers.configure(document.fleets)
         self._configure_policies(document)

@@ -60,7 +60,7 @@ class Exchange(Placement):
             self._forget_backlog(target)
         if status < 500:
             self._praise(target)
-        return self._head(raw, status, outgoing.marks(self, raw))
+        return self._head(connection, outgoing.marks(self, raw))
 
     def _praise(self, target: Target | None) -> None:
         if isinstance(target, Worker):

@@ -16,8 +16,9 @@ import httptools
 from sglrouter.access.keys import ANYONE, KeyInfo
 from sglrouter.wire import replies
 from sglrouter.wire.head import BadHeadError, Head, read_head
+from sglrouter.wire.memory import KnownRequest
 from sglrouter.wire.replies import Failure
-from sglrouter.wire.routes import UNKNOWN, Route, find_route, origin_path
+from sglrouter.wire.routes import UNKNOWN, Kind, Route, find_route, origin_path
 
 if TYPE_CHECKING:
     from sglrouter.serving.core import Router
@@ -38,6 +39,7 @@ class Request:
     """A request read to its end, or the reason why it is refused (`failure`)."""
 
     id: bytes
+    method: bytes
     head: Head | None
     route: Route
     body: bytes
@@ -45,10 +47,6 @@ class Request:
     close: bool
     key: KeyInfo
     failure: Failure | None
-
-    @property
-    def method(self) -> bytes:
-        return self.head.method if self.head is not None else b""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -66,6 +64,9 @@ class ClientConnection(asyncio.Protocol):
         self._closing = False  # nothing more is read
         self._kicking = False
         self._replaying = False  # the parser is fed a head that was read already
+        self._lines = b""  # of the head llhttp is being fed, to remember it by
+        self._recalled: KnownRequest | None = None
+        self._missing = 0  # bytes of the recalled head's body to come
         self._reset()
 
     def _reset(self) -> None:
@@ -98,17 +99,20 @@ class ClientConnection(asyncio.Protocol):
             exchange.client_gone()
 
     def data_received(self, data: bytes) -> None:
+        """Requests with a remembered head are taken by count, all others by llhttp."""
         if self._closing:
             return
         self.active_at = self.router.now
+        while data and not self._closing:
+            if self._missing:
+                data = self._take_body(data)
+                continue
+            rest = None if self.partial else self._recall(data)
+            if rest is None:
+                self._parse(data)
+                return
+            data = rest
         self._fed += len(data)
-        try:
-            self._feed(data)
-        except (httptools.HttpParserError, BadHeadError):
-            self._give_up(self._failure or Failure(400, "bad_request", "This is not HTTP/1.1."))
-            return
-        if self.partial:
-            self._check_overhead()
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -157,7 +161,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_head(Failure(400, "bad_request", f"HTTP/{version} is not served here."))
         self._http10 = version == "1.0"
         try:
-            head = read_head(parser.get_method(), self._url, self._headers, self._http10)
+            session = self.router.known_requests.session_header
+            head = read_head(parser.get_method(), self._url, self._headers, self._http10, session)
         except BadHeadError as error:
             self._refuse_head(error.failure)
             return
@@ -187,9 +192,92 @@ class ClientConnection(asyncio.Protocol):
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         close = self._http10 or not self._parser.should_keep_alive()
+        if self._lines and self._failure is None and not self._http10:
+            self._remember(self._lines, close=close)
+        self._lines = b""
         self._queue(self._request(body, self._failure, close=close))
         self._closing = self._closing or close
         self._reset()
+
+    # remembered heads
+
+    def _recall(self, data: bytes) -> bytes | None:
+        """Take a request whose head is known; returns what follows it, None: llhttp must read."""
+        end = data.find(b"\r\n\r\n") + 4
+        limits, router = self.router.document.limits, self.router
+        if not 4 < end <= limits.max_header_bytes:
+            return None
+        found = router.known_requests.find(data[: end - 2])
+        if found is None:
+            return None
+        known, values = found
+        read = known.read(values)
+        if read is None or known.key_version != router.keys.version:
+            return None
+        head, length = read
+        if length > limits.max_body_bytes:
+            return None
+        body = data[end : end + length]
+        missing = length - len(body)
+        if not missing:
+            self._take(known, head, body)
+            return data[end + length :]
+        self.partial = True
+        self._recalled, self._head, self._missing = known, head, missing
+        self._body, self._body_bytes = [body], len(body)
+        return b""
+
+    def _remember(self, lines: bytes, *, close: bool) -> None:
+        """Only what needs a key: strangers must not fill the memory."""
+        if self._head is not None and self._route.kind is Kind.FORWARD:
+            router, key = self.router, self._key
+            version = router.keys.version
+            router.known_requests.add(lines, self._head, self._route, key, version, close=close)
+
+    def _take_body(self, data: bytes) -> bytes:
+        """More of a recalled head's body; returns what follows it."""
+        piece = data[: self._missing]
+        self._body.append(piece)
+        self._body_bytes += len(piece)
+        self._missing -= len(piece)
+        if not self._missing:
+            known, head, body = self._recalled, self._head, b"".join(self._body)
+            assert known is not None
+            assert head is not None
+            self._recalled = None
+            self._reset()
+            self._take(known, head, body)
+        return data[len(piece) :]
+
+    def _take(self, known: KnownRequest, head: Head, body: bytes) -> None:
+        request_id = head.request_id or self.router.new_request_id()
+        self._closing = known.close
+        self._queue(
+            Request(
+                request_id,
+                head.method,
+                head,
+                known.route,
+                body,
+                False,
+                known.close,
+                known.key,
+                None,
+            )
+        )
+
+    def _parse(self, data: bytes) -> None:
+        if not self.partial:
+            end = data.find(b"\r\n\r\n")
+            self._lines = data[: end + 2] if end > 0 else b""
+        self._fed += len(data)
+        try:
+            self._feed(data)
+        except (httptools.HttpParserError, BadHeadError):
+            self._give_up(self._failure or Failure(400, "bad_request", "This is not HTTP/1.1."))
+            return
+        if self.partial:
+            self._check_overhead()
 
     # internals
 
@@ -256,6 +344,7 @@ class ClientConnection(asyncio.Protocol):
         request_id = head.request_id if head is not None else b""
         return Request(
             id=request_id or self.router.new_request_id(),
+            method=head.method if head is not None else b"",
             head=head,
             route=self._route,
             body=body,

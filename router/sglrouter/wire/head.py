@@ -28,8 +28,8 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
-# Handled by name below; everything else is passed on untouched.
-_SPECIAL = HOP_BY_HOP | {
+# Read by name below; everything else is passed on untouched.
+SPECIAL = HOP_BY_HOP | {
     b"host",
     b"authorization",
     b"x-api-key",
@@ -40,12 +40,9 @@ _SPECIAL = HOP_BY_HOP | {
     b"content-type",
     b"x-sglctl-hop",
     b"x-sglctl-priority",
-    b"x-forwarded-for",
 }
 # Of these, the ones that a worker gets too.
-_READ_AND_PASSED = frozenset(
-    {b"x-request-id", b"content-type", b"x-sglctl-priority", b"x-forwarded-for"}
-)
+_READ_AND_PASSED = frozenset({b"x-request-id", b"content-type", b"x-sglctl-priority"})
 SESSION_HEADER = b"x-session-id"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
@@ -65,7 +62,7 @@ class Head:
 
     `framed`: a length or a coding was announced; `content_length` is None in a remembered head,
     whose body has its own. `credentials`: the lines that held the key, for another router.
-    `session`, `hop`, `priority`, `forwarded_for`: values as sent, empty without the header.
+    `session`, `hop`, `priority`: values as sent, empty without the header.
     """
 
     method: bytes
@@ -82,7 +79,6 @@ class Head:
     session: bytes
     hop: bytes
     priority: bytes
-    forwarded_for: bytes
 
     def for_worker(
         self, host: bytes, body_length: int, request_id: bytes, extra: bytes = b""
@@ -146,9 +142,9 @@ def read_head(
     passed = []
     for name, value in headers:
         lower = name.lower()
-        if lower in _SPECIAL or lower == session_header:
+        if lower in SPECIAL or lower == session_header:
             special.setdefault(lower, []).append(value)
-            if lower in _SPECIAL and lower not in _READ_AND_PASSED:
+            if lower in SPECIAL and lower not in _READ_AND_PASSED:
                 continue
         passed.append((lower, name + b": " + value + b"\r\n"))
     hosts = special.get(b"host", [])
@@ -182,8 +178,6 @@ def read_head(
         session=_first(special, session_header),
         hop=_first(special, b"x-sglctl-hop"),
         priority=_first(special, b"x-sglctl-priority"),
-        # A list over several lines is one list; the last address is the nearest proxy's word.
-        forwarded_for=b", ".join(special.get(b"x-forwarded-for", [])),
     )
 
 
@@ -209,48 +203,77 @@ def _expects_continue(values: list[bytes]) -> bool:
 
 @dataclass(slots=True)
 class ResponseHead:
-    """What the router needs of a worker's response head, and the lines passed on."""
+    """A worker's response head: `passed` are status line and header lines for the client.
+
+    Each line ends in CRLF. `length`: Content-Length; `keep`: the connection may be used again.
+    """
 
     status: int
-    lines: list[bytes]
+    passed: bytes
     content_type: bytes
     chunked: bool
-    has_length: bool
+    length: int | None
+    keep: bool
 
     @property
     def event_stream(self) -> bool:
         return self.content_type.lower().startswith(b"text/event-stream")
 
+    def bodyless(self, method: bytes) -> bool:
+        return method == b"HEAD" or self.status in (204, 304)
+
     def until_close(self, method: bytes) -> bool:
         """True when only the end of the connection ends the body (RFC 9112, section 6.3)."""
-        bodyless = method == b"HEAD" or self.status in (204, 304)
-        return not (bodyless or self.chunked or self.has_length)
+        return not (self.bodyless(method) or self.chunked or self.length is not None)
+
+    def for_client(self, added: bytes, *, dechunked: bool = False) -> bytes:
+        """With `added` lines, each ending in CRLF; `dechunked` for a client without chunks."""
+        passed = self.passed
+        if dechunked:
+            passed = b"".join(
+                [
+                    line
+                    for line in passed.splitlines(keepends=True)
+                    if not line.lower().startswith(b"transfer-encoding:")
+                ]
+            )
+        return passed + added + b"\r\n"
 
 
-def read_response_head(raw: bytes, status: int) -> ResponseHead:
+def read_response_head(raw: bytes, status: int, *, keep: bool = False) -> ResponseHead:
     """Split a worker's head (without the blank line); hop-by-hop lines are dropped.
 
-    Values and order of all others are kept byte for byte.
+    Values and order of all others are kept byte for byte. Raises BadHeadError.
     """
     lines = raw.split(b"\r\n")
-    kept = [lines[0]]
     named: set[bytes] = set()
     pairs = []
-    content_type, chunked, has_length = b"", False, False
+    content_type, coding, length = b"", b"", None
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         lower = name.lower()
         if lower == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
+            named |= _named([value])
         elif lower == b"content-type":
             content_type = value.strip()
         elif lower == b"transfer-encoding":
-            chunked = value.strip().lower().endswith(b"chunked")
+            coding = value.strip().lower()
         elif lower == b"content-length":
-            has_length = True
-        pairs.append((lower, line))
+            if length is not None or not value.strip().isdigit():
+                raise BadHeadError("the length of the answer is ambiguous")
+            length = int(value)
+        pairs.append((lower, line + b"\r\n"))
+    if coding and length is not None:
+        raise BadHeadError("the length of the answer is ambiguous")
     named -= {b"content-length", b"transfer-encoding", b"content-type"}
     named |= {b"connection", b"keep-alive", b"proxy-connection", b"x-request-id"}
     named |= {b"x-sglctl-worker", b"x-sglctl-tier"}
-    kept.extend(line for lower, line in pairs if lower not in named)
-    return ResponseHead(status, kept, content_type, chunked, has_length)
+    kept = [line for lower, line in pairs if lower not in named]
+    return ResponseHead(
+        status=status,
+        passed=b"".join([lines[0], b"\r\n", *kept]),
+        content_type=content_type,
+        chunked=coding.endswith(b"chunked"),
+        length=length,
+        keep=keep,
+    )

@@ -1,6 +1,6 @@
-"""A connection to a worker: sends one request at a time, passes the answer on as it arrives.
+"""A connection to a target: sends one request at a time, passes the answer on as it arrives.
 
-Per token there is one parser call (llhttp, for the framing only) and one write of the same bytes.
+Per token: one look at the chunk's size, one write of the same bytes. See `framing`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from sglrouter.serving.retry import Cause
+from sglrouter.wire.framing import Broken, Framing, framing_of
+from sglrouter.wire.head import BadHeadError, ResponseHead, read_response_head
+from sglrouter.wire.memory import ResponseMemory
 
 if TYPE_CHECKING:
     from sglrouter.serving.target import Receiver, Target
@@ -20,12 +23,17 @@ MAX_RESPONSE_HEAD = 64 * 1024
 # uvicorn, which serves SGLang and vLLM, closes idle connections after 5 s; be first.
 IDLE_S = 4.0
 MAX_IDLE = 512
+# Above this, head and body go to the kernel as they are; below, copying is cheaper.
+JOIN_BYTES = 16 * 1024
 # A worker whose host vanished sends nothing, not even a reset: give up after 25 s.
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
 class Upstream(asyncio.Protocol):
-    """States: idle (no exchange), head (buffering the response head), streaming."""
+    """States: idle (no exchange), head (no `framing` yet), streaming.
+
+    `response`: the head being answered, while `exchange.response_head` looks at it.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -34,15 +42,12 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.reused = False
         self.idle_since = 0.0
-        self.keep = False
-        self._parser: httptools.HttpResponseParser | None = None
+        self._response: ResponseHead | None = None
+        self._known = ResponseMemory()
+        self._keep = False
         self._head = b""
-        self._streaming = False
-        self._complete = False
-        self._surplus = False
-        self._boundary = False
-        self._last = b""
-        self._bodies: list[bytes] | None = None
+        self._framing: Framing | None = None
+        self._dechunk = False
 
     # asyncio's side
 
@@ -58,23 +63,33 @@ class Upstream(asyncio.Protocol):
         assert self._transport is not None
         return self._transport
 
+    @property
+    def response(self) -> ResponseHead:
+        assert self._response is not None
+        return self._response
+
     def data_received(self, data: bytes) -> None:
-        exchange = self.exchange
+        exchange, framing = self.exchange, self._framing
         if exchange is None:  # a worker that speaks unasked cannot be trusted with a request
             self.discard()
-            return
-        if self._streaming:
-            self._stream(exchange, data)
-        else:
+        elif framing is None:
             self._read_head(exchange, data)
+        else:
+            try:
+                data = framing.feed(data)
+            except Broken:
+                self._broken(exchange)
+                return
+            exchange.write(data)
+            if framing.complete:
+                self._release(exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
-        self._parser = None  # it refers back to this object
         if exchange is None:
             if self in self.target.idle:
                 self.target.idle.remove(self)
-        elif not self._streaming:
+        elif self._framing is None:
             untouched = not self._head
             exchange.attempt_failed(Cause.STALE if self.reused and untouched else Cause.RESET)
         else:
@@ -86,14 +101,9 @@ class Upstream(asyncio.Protocol):
         """Send a request; `dechunk` unwraps a chunked answer for an HTTP/1.0 client."""
         self.exchange = exchange
         self._head = b""
-        self._streaming = self._complete = self._surplus = self._boundary = False
-        self._last = b""
-        if dechunk:
-            self._bodies = []
-            self._parser = httptools.HttpResponseParser(_Dechunker(self, self._bodies))
-        elif self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
-        if len(body) > 65536:
+        self._framing = None
+        self._dechunk = dechunk
+        if len(body) > JOIN_BYTES:
             self.transport.writelines([head, body])
         else:
             self.transport.write(head + body)
@@ -106,89 +116,72 @@ class Upstream(asyncio.Protocol):
 
     def at_event_end(self) -> bool:
         """Whether what was passed on so far ends exactly after an SSE event in a whole chunk."""
-        last = self._last
-        return self._boundary and last.endswith((b"\n\n\r\n", b"\r\n\r\n\r\n"))
-
-    # llhttp's side
-
-    def on_message_begin(self) -> None:
-        self._surplus = self._complete
-
-    def on_chunk_header(self) -> None:
-        self._boundary = False
-
-    def on_chunk_complete(self) -> None:
-        self._boundary = True
-
-    def on_message_complete(self) -> None:
-        self._complete = True
+        return self._framing is not None and self._framing.at_event_end()
 
     # internals
 
-    def _feed(self, data: bytes) -> bool:
-        assert self._parser is not None
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return False
-        return not self._surplus
-
     def _read_head(self, exchange: Receiver, data: bytes) -> None:
-        self._head += data
-        while True:
-            end = self._head.find(b"\r\n\r\n")
-            if end < 0 or end > MAX_RESPONSE_HEAD:
-                if len(self._head) > MAX_RESPONSE_HEAD:
-                    self._malformed(exchange)
-                return
-            raw, rest = self._head[:end], self._head[end + 4 :]
-            if not self._feed(self._head[: end + 4]):
+        self._head = data = self._head + data if self._head else data
+        end = data.find(b"\r\n\r\n")
+        while 0 <= end <= MAX_RESPONSE_HEAD:
+            raw, rest = data[:end], data[end + 4 :]
+            try:
+                head = self._judge(raw)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade, BadHeadError):
                 self._malformed(exchange)
                 return
-            assert self._parser is not None
-            status = self._parser.get_status_code()
-            if status >= 200:
-                break
-            self._head, self._complete = rest, False  # an interim response is not for the client
-        self.keep = self._parser.should_keep_alive()
-        prefix = exchange.response_head(self, raw, status)
+            if head.status >= 200:
+                self._answer(exchange, raw, head, rest)
+                return
+            self._head = data = rest  # an interim response is not for the client
+            end = data.find(b"\r\n\r\n")
+        if len(data) > MAX_RESPONSE_HEAD:
+            self._malformed(exchange)
+
+    def _judge(self, raw: bytes) -> ResponseHead:
+        head = self._known.find(raw)
+        if head is None:
+            parser = httptools.HttpResponseParser(None)
+            parser.feed_data(raw + b"\r\n\r\n")
+            keep = parser.should_keep_alive()
+            head = read_response_head(raw, parser.get_status_code(), keep=keep)
+            self._known.add(raw, head)
+        return head
+
+    def _answer(self, exchange: Receiver, raw: bytes, head: ResponseHead, rest: bytes) -> None:
+        self._response = head
+        prefix = exchange.response_head(self, raw, head.status)
         if prefix is None:  # another worker was asked instead
             return
-        self._streaming = True
-        if exchange.head_only:
-            self._complete, self._parser, self.keep = True, None, self.keep and not rest
-            rest = b""
-        self._stream(exchange, rest, prefix)
+        self._keep = head.keep
+        if exchange.head_only and rest:
+            self._keep, rest = False, b""
+        self._framing = framing = framing_of(head, exchange.head_only, self._dechunk)
+        try:
+            exchange.write(prefix + framing.feed(rest) if rest else prefix)
+        except Broken:
+            exchange.write(prefix)
+            self._broken(exchange)
+            return
+        if framing.complete:
+            self._release(exchange)
+
+    def _broken(self, exchange: Receiver) -> None:
+        """Where the answer ends is unknown: what follows must not reach the client."""
+        self.discard()
+        exchange.upstream_ended(clean=False)
 
     def _malformed(self, exchange: Receiver) -> None:
         self.discard()
         exchange.attempt_failed(Cause.MALFORMED)
 
-    def _stream(self, exchange: Receiver, data: bytes, prefix: bytes = b"") -> None:
-        if data and not self._feed(data):
-            # Where the answer ends is unknown: what follows must not reach the client.
-            if prefix:
-                exchange.write(prefix)
-            self.discard()
-            exchange.upstream_ended(clean=False)
-            return
-        self._last = data
-        if self._bodies is not None:
-            data = b"".join(self._bodies)
-            self._bodies.clear()
-        exchange.write(prefix + data if prefix else data)
-        if self._complete:
-            self._release(exchange)
-
     def _release(self, exchange: Receiver) -> None:
         self.exchange = None
-        if self._bodies is not None:
-            self._bodies = self._parser = None
         target = self.target
         if (
-            self.keep
+            self._keep
             and not target.removed
-            and self.address == target.address
+            and self.address is target.address
             and len(target.idle) < MAX_IDLE
             and not self.transport.is_closing()
         ):
@@ -201,20 +194,11 @@ class Upstream(asyncio.Protocol):
         exchange.completed()
 
 
-class _Dechunker:
-    """Parser callbacks that also collect the body, without its chunk framing."""
-
-    def __init__(self, owner: Upstream, bodies: list[bytes]) -> None:
-        self.on_message_begin = owner.on_message_begin
-        self.on_message_complete = owner.on_message_complete
-        self.on_body = bodies.append
-
-
 def take_idle(target: Target, now: float) -> Upstream | None:
     """A kept-alive connection young enough to be trusted, newest first."""
     while target.idle:
         connection = target.idle.pop()
-        if now - connection.idle_since <= IDLE_S and connection.address == target.address:
+        if now - connection.idle_since <= IDLE_S and connection.address is target.address:
             return connection
         connection.transport.close()
     return None
