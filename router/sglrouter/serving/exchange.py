@@ -175,7 +175,10 @@ class Exchange(Placement):
         told_by = self._tell_broken(message)
         self.router.metrics.truncated(self.fleet.name, told_by)
         self._finish(outcome)
-        self.client.finished(close=True, abort=self._close_delimited)
+        # Told by an event, the body is whole in its framing: the next request may be on its way
+        # already, and would be lost with the connection.
+        close = told_by == "connection" or self.close or self.router.stopping
+        self.client.finished(close=close, abort=self._close_delimited)
 
     def _refuse(self, failure: Failure) -> None:
         extra = b"x-sglctl-queue-position: %d\r\n" % self.position if self.position else b""

@@ -167,6 +167,28 @@ def test_a_broken_stream_ends_with_an_error_event_and_no_done(lab):
     lab.run(scenario())
 
 
+def test_a_connection_outlives_a_stream_that_ended_with_an_error_event(lab):
+    """Its body was whole by its framing, so a client has sent the next request already."""
+
+    async def scenario():
+        broken = lab.cut(SSE_HEAD + chunk(EVENT))
+        worker = lab.FakeWorker()
+
+        async def first_breaks(request, writer):
+            await (broken if len(worker.requests) == 1 else lab.plain())(request, writer)
+
+        worker.handler = first_breaks
+        async with lab.world(worker) as world:
+            client = await world.client()
+            client.writer.write(lab.post() * 2)
+            first, second = await client.answer(), await client.answer()
+            assert b"upstream_failed" in first.body
+            assert (second.status, second.complete) == (200, True)
+            at_rest(world)
+
+    lab.run(scenario())
+
+
 TRUNCATED = {
     "inside a chunk": SSE_HEAD + chunk(EVENT) + chunk(EVENT)[:-9],
     "inside a chunk's end": SSE_HEAD + chunk(EVENT)[:-1],
