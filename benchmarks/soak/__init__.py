@@ -1,0 +1,1 @@
+"""A soak of the router: many requests, random faults, every client outcome accounted for."""
