@@ -74,10 +74,13 @@ class PrefixIndex:
         # Age advances 256 times while the table is filled once: fine enough to tell old from
         # new, coarse enough that a block in use is seldom written again.
         self._per_tick = max(1, self.entries // 256)
-        self._now = 0
+        self._now = self._age()
         self._gone: dict[int, int] = {}  # slot -> entries still to be looked at
         self._rejuvenate = 0  # entries still to be looked at since ages began anew
         self._swept = 0
+
+    def _age(self) -> int:
+        return self._header[0] // self._per_tick % _AGES
 
     def match(self, blocks: Sequence[int]) -> Match:
         """Which of the blocks are known, from the first to where a match cannot go on."""
@@ -112,7 +115,7 @@ class PrefixIndex:
         if not 0 < slot <= MAX_SLOT:
             return
         values = self._values
-        age = self._header[0] // self._per_tick % _AGES << _AGE_SHIFT
+        age = self._age() << _AGE_SHIFT
         places, start = match.places, 0
         for old, end in match.runs:
             new = age | _first(old & _HOLDERS, slot)
@@ -145,7 +148,7 @@ class PrefixIndex:
         """Look at a slice of the entries, while there is something to do: free those of forgotten
         workers, and make old what is left from before ages began anew (after 256 fillings).
         """
-        now = self._header[0] // self._per_tick % _AGES
+        now = self._age()
         if now < self._now:
             self._rejuvenate = self.entries
         self._now = now

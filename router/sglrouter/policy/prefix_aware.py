@@ -19,10 +19,12 @@ TOKENS_PER_REQUEST = 60
 OVERLOAD_FACTOR, OVERLOAD_EXTRA = 1.5, 4
 #: Only a match of more than this share of the prompt is worth a detour.
 EXPLOIT_SHARE = 0.5
+#: Matches of this share of the longest are as good.
+NEARLY = 0.9
 
 
 class PrefixAware:
-    """Reasons: `prefix` exploits a match, `spill` found its holder overloaded, `cold` had none."""
+    """Reasons: `prefix` exploits a match, `spill` found its holders overloaded, `cold` had none."""
 
     name: PolicyName = "prefix_aware"
 
@@ -47,20 +49,21 @@ class PrefixAware:
         self, workers: Sequence[C], depths: Mapping[int, int], least: float
     ) -> tuple[C, str]:
         """`depths`: blocks that the worker of a slot has; `least`: tokens that are worth it."""
-        cheapest, total = _cheapest(workers, depths)
-        holders = [worker for worker in workers if worker.slot in depths] if depths else []
+        loads = [worker.load for worker in workers]
+        bound = OVERLOAD_FACTOR * sum(loads) / len(loads) + OVERLOAD_EXTRA
+        cool = workers  # never empty: the least loaded is not above the mean
+        if max(loads) > bound:
+            cool = [worker for worker in workers if worker.load <= bound]
+        cheapest = _cheapest(cool, depths)
+        holders = _holders(workers, depths, least) if depths else []
         if not holders:
             return cheapest, "cold"
-        longest = max(depths[worker.slot] for worker in holders)
-        if TOKENS_AT[longest] <= least:
-            return cheapest, "cold"
-        if len(holders) > 1:
-            holders = [worker for worker in holders if depths[worker.slot] == longest]
-        holder = holders[0] if len(holders) == 1 else _cheapest(holders, {})[0]
-        if holder is not cheapest and (
-            holder.load > OVERLOAD_FACTOR * total / len(workers) + OVERLOAD_EXTRA
-            or holder.backlog - cheapest.backlog > self.spill_tokens
-        ):
+        if cool is not workers:
+            holders = [worker for worker in holders if worker.load <= bound]
+        if not holders:
+            return cheapest, "spill"
+        holder = holders[0] if len(holders) == 1 else _cheapest(holders, depths)
+        if holder.backlog - cheapest.backlog > self.spill_tokens:
             return cheapest, "spill"
         return holder, "prefix"
 
@@ -78,18 +81,22 @@ class PrefixAware:
         }
 
 
-def _cheapest(workers: Sequence[C], depths: Mapping[int, int]) -> tuple[C, int]:
-    """The worker with the least work waiting and to do, and the sum of all loads.
+def _holders(workers: Sequence[C], depths: Mapping[int, int], least: float) -> Sequence[C]:
+    """The workers with the longest match or nearly so, if it has more than `least` tokens."""
+    found = [(TOKENS_AT[depths[w.slot]], w) for w in workers if w.slot in depths]
+    longest = max((tokens for tokens, _ in found), default=0)
+    if longest <= least:
+        return ()
+    return [worker for tokens, worker in found if tokens >= NEARLY * longest]
 
-    Equals take turns.
-    """
-    best, least, total = workers[0], 1 << 62, 0
+
+def _cheapest(workers: Sequence[C], depths: Mapping[int, int]) -> C:
+    """The worker with the least work waiting and to do; equals take turns."""
+    best, least = workers[0], 1 << 62
     for worker in workers:
-        load = worker.load
-        total += load
-        work = worker.backlog + TOKENS_PER_REQUEST * load
+        work = worker.backlog + TOKENS_PER_REQUEST * worker.load
         if depths and worker.slot in depths:
             work -= TOKENS_AT[depths[worker.slot]]
         if work < least or (work == least and worker.last_chosen < best.last_chosen):
             best, least = worker, work
-    return best, total
+    return best

@@ -64,7 +64,7 @@ class Fleet:
         choice.worker.load -= 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit() -> ModuleType:
     """This module: tests are imported one by one, without a package."""
     return sys.modules[__name__]
