@@ -7,14 +7,17 @@ of /generate all end the answer, or the last event but `[DONE]`.
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 #: Bytes of an answer's end that are looked at.
 TAIL_BYTES = 4096
 _MARKS = (b'"usage":', b'"meta_info":')
-_DECODER = json.JSONDecoder()
+# An object whose members are no deeper than objects of plain values: enough for all three.
+_OBJECT = re.compile(rb"\s*+(\{(?:[^{}]++|\{[^{}]*+\})*+\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def read_usage(tail: bytes) -> Usage | None:
     for mark in _MARKS:
         at = tail.rfind(mark)
         while at >= 0:
-            usage = _usage(_object(tail[at + len(mark) :]))
+            usage = _usage(_object(tail, at + len(mark)))
             if usage is not None:
                 return usage
             at = tail.rfind(mark, 0, at)  # e.g. `"usage": null` in the events after it
@@ -44,10 +47,13 @@ def estimate_usage(prompt_bytes: int, events: int) -> Usage:
     return Usage(prompt_bytes // 4, events, None, estimated=True)
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _object(data: bytes, at: int) -> dict[str, Any]:
+    match = _OBJECT.match(data, at)
+    if match is None:
+        return {}
     try:
-        found, _ = _DECODER.raw_decode(data.decode("utf-8", "replace").lstrip())
-    except (ValueError, RecursionError):
+        found = orjson.loads(match[1])
+    except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
