@@ -4,7 +4,7 @@ SGLCTL = .venv/bin/sglctl
 export SGLCTL_ENV = $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router
+.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router soak
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lock: setup ## Write requirements/*.txt anew from pyproject.toml
 
 bench-router: setup ## Our router's cost beside nginx, sglang-router and smg, line by line
 	@.venv/bin/python -m benchmarks.router $(ARGS)
+
+soak: setup ## 100,000 requests under random faults; every client outcome accounted for
+	@.venv/bin/python -m benchmarks.soak $(ARGS)
 
 clean: ## Remove the virtual environment and caches of this clone
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,8 +21,8 @@ _KEPT_EXAMPLES = 5
 
 def draw(rng: random.Random, number: int) -> tuple[Ask, float | None]:
     """A request, and after how many seconds its client leaves (None: it stays)."""
-    prefix = f"Conversation {rng.randrange(_PREFIXES)}. " * rng.randint(1, 60)
-    ask = Ask(f"n{number}", rng.randint(1, 40), rng.random() < _STREAMS, prefix + str(number))
+    prefix = f"Conversation {rng.randrange(_PREFIXES)}. " * rng.randint(1, 30)
+    ask = Ask(f"n{number}", rng.randint(1, 16), rng.random() < _STREAMS, prefix + str(number))
     return ask, rng.uniform(0, 0.06) if rng.random() < _LEAVES else None
 
 
