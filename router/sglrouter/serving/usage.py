@@ -8,8 +8,7 @@ of /generate all end the answer, or the last event but `[DONE]`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,8 +19,7 @@ _MARKS = (b'"usage":', b'"meta_info":')
 _OBJECT = re.compile(rb"\s*+(\{(?:[^{}]++|\{[^{}]*+\})*+\})")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens; `cached`: prompt tokens the engine had cached, None when it did not say."""
 
     prompt: int
@@ -58,21 +56,19 @@ def _object(data: bytes, at: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _count(document: dict[str, Any], *names: str) -> int | None:
-    for name in names:
-        value = document.get(name)
-        if isinstance(value, int) and value >= 0:
-            return value
-    return None
-
-
 def _usage(document: dict[str, Any]) -> Usage | None:
-    prompt = _count(document, "prompt_tokens", "input_tokens")
-    completion = _count(document, "completion_tokens", "output_tokens")
+    told = document.get
+    prompt = told("prompt_tokens", told("input_tokens"))
+    completion = told("completion_tokens", told("output_tokens"))
+    details = told("prompt_tokens_details") or told("input_tokens_details")
+    cached = told("cached_tokens", told("cache_read_input_tokens"))
+    if isinstance(details, dict):
+        cached = details.get("cached_tokens")
+    prompt, completion = _count(prompt), _count(completion)
     if prompt is None and completion is None:
         return None
-    details = document.get("prompt_tokens_details") or document.get("input_tokens_details")
-    cached = _count(document, "cached_tokens", "cache_read_input_tokens")
-    if isinstance(details, dict):
-        cached = _count(details, "cached_tokens")
-    return Usage(prompt or 0, completion or 0, cached)
+    return Usage(prompt or 0, completion or 0, _count(cached))
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
