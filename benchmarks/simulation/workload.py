@@ -191,7 +191,10 @@ def load(path: Path, workers: int) -> tuple[Workload, list[list[Conversation]]]:
         about = f"trace, {workers} workers"
         workload = Workload(name=path.stem, about=about, tuned_on=False, workers=(group,))
         return workload, [list(read_trace(path))]
-    workload = Workload.model_validate(yaml.safe_load(path.read_text()))
+    try:
+        workload = Workload.model_validate(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {error}") from error
     if workload.clients is None:
-        raise ValueError(f"{path}: no `clients`")
+        raise ValueError("no `clients`")
     return workload, [list(generate(workload.clients, seed)) for seed in workload.seeds]
