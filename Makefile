@@ -7,7 +7,7 @@ export SGLCTL_ENV = $(ENV)
 .PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router soak
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  ENV=local (default), dev, staging, prod: which file of config/environments"
 
 setup: ## Install what this machine needs (Python packages, tools); quick when done
@@ -50,6 +50,9 @@ bench-router: setup ## Our router's cost beside nginx, sglang-router and smg, li
 
 soak: setup ## 100,000 requests under random faults; every client outcome accounted for
 	@.venv/bin/python -m benchmarks.soak $(ARGS)
+
+compare-router: setup ## What ours, sglang-router and smg do in the same situations
+	@.venv/bin/python -m benchmarks.router.behaviour $(ARGS)
 
 clean: ## Remove the virtual environment and caches of this clone
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -59,11 +59,9 @@ def told(name: str) -> Iterator[None]:
 def lines_of(names: Sequence[str]) -> list[Line]:
     """Those that rest on the named measurements; the line about errors rests on any."""
     measured = set(names) & set(MEASUREMENTS)
-    return [
-        line
-        for line in LINES
-        if line.measurement in measured or (measured and not line.measurement)
-    ]
+    if not measured:
+        return []
+    return [line for line in LINES if line.measurement in {"", *measured}]
 
 
 @click.command(help=__doc__)

@@ -26,7 +26,7 @@ from benchmarks.router.prompts import Prompts
 
 Figures = dict[str, float]
 _GRACE_S = 20.0
-_STALL_S = 0.5  # between a connect that stands at once and a SYN sent again after a second
+STALL_S = 0.5  # between a connect that stands at once and a SYN sent again after a second
 
 
 class ClientConnection(asyncio.Protocol):
@@ -235,7 +235,7 @@ async def connects(port: int, connections: int, size: int, seed: int) -> Figures
     prompts = Prompts(size, seed)
     run = Run(port, connections)
     started = time.perf_counter()
-    sockets, waits = _connect_at_once(port, connections)
+    sockets, waits = connect_at_once(port, connections)
     try:
         for sock in sockets:
             run.idle.append(await run.connection(sock=sock))
@@ -247,11 +247,11 @@ async def connects(port: int, connections: int, size: int, seed: int) -> Figures
     await run.finish(_GRACE_S)
     figures = run.figures(started)
     run.close()
-    stalled = connections - len(sockets) + sum(wait > _STALL_S for wait in waits)
+    stalled = connections - len(sockets) + sum(wait > STALL_S for wait in waits)
     return {**figures, "connect_max_ms": max(waits, default=0) * 1000, "stalled": stalled}
 
 
-def _connect_at_once(port: int, count: int) -> tuple[list[socket.socket], list[float]]:
+def connect_at_once(port: int, count: int) -> tuple[list[socket.socket], list[float]]:
     """Sockets that connected, and how long each took.
 
     Without asyncio, whose own work on thousands of connects would be taken for a stall. On

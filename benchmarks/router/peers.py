@@ -115,9 +115,9 @@ def _rust(name: str, program: str, workers: Sequence[int], *flags: str) -> Start
     return Start(name, argv, port, {"HF_HUB_OFFLINE": "1"})
 
 
-def sglang_router(folder: Path, workers: Sequence[int]) -> Start:
-    return _rust(SGLANG, "sglang-router", workers)
+def sglang_router(folder: Path, workers: Sequence[int], *flags: str) -> Start:
+    return _rust(SGLANG, "sglang-router", workers, *flags)
 
 
-def smg(folder: Path, workers: Sequence[int]) -> Start:
-    return _rust(SMG, "smg", workers)
+def smg(folder: Path, workers: Sequence[int], *flags: str) -> Start:
+    return _rust(SMG, "smg", workers, *flags)

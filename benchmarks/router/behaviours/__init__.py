@@ -1,0 +1,1 @@
+"""What routers do in the situations that hurt: the same scenarios against each."""
