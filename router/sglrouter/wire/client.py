@@ -65,7 +65,7 @@ class ClientConnection(asyncio.Protocol):
         self._kicking = False
         self._replaying = False  # the parser is fed a head that was read already
         self._lines = b""  # of the head llhttp is being fed, to remember it by
-        self._recalled: KnownRequest | None = None
+        self._last: KnownRequest | None = None  # the head recalled last
         self._missing = 0  # bytes of the recalled head's body to come
         self._reset()
 
@@ -203,27 +203,35 @@ class ClientConnection(asyncio.Protocol):
 
     def _recall(self, data: bytes) -> bytes | None:
         """Take a request whose head is known; returns what follows it, None: llhttp must read."""
-        end = data.find(b"\r\n\r\n") + 4
-        limits, router = self.router.document.limits, self.router
-        if not 4 < end <= limits.max_header_bytes:
-            return None
-        found = router.known_requests.find(data[: end - 2])
-        if found is None:
-            return None
-        known, values = found
+        router, known = self.router, self._last
+        matched = known.shape.match(data) if known is not None else None
+        if known is None or matched is None:
+            end = data.find(b"\r\n\r\n") + 4
+            found = router.known_requests.find(data[: end - 2]) if end > 4 else None
+            if found is None:
+                return None
+            known, values = found
+            self._last = known
+        else:
+            end, values = matched
         read = known.read(values)
-        if read is None or known.key_version != router.keys.version:
+        limits = router.document.limits
+        if (
+            read is None
+            or known.memory is not router.known_requests
+            or known.key_version != router.keys.version
+            or end > limits.max_header_bytes
+            or read[1] > limits.max_body_bytes
+        ):
             return None
         head, length = read
-        if length > limits.max_body_bytes:
-            return None
         body = data[end : end + length]
         missing = length - len(body)
         if not missing:
             self._take(known, head, body)
             return data[end + length :]
         self.partial = True
-        self._recalled, self._head, self._missing = known, head, missing
+        self._head, self._missing = head, missing
         self._body, self._body_bytes = [body], len(body)
         return b""
 
@@ -241,10 +249,9 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes += len(piece)
         self._missing -= len(piece)
         if not self._missing:
-            known, head, body = self._recalled, self._head, b"".join(self._body)
+            known, head, body = self._last, self._head, b"".join(self._body)
             assert known is not None
             assert head is not None
-            self._recalled = None
             self._reset()
             self._take(known, head, body)
         return data[len(piece) :]

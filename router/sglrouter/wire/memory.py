@@ -29,14 +29,16 @@ _COPIES, _OVERHEAD = 3, 2048
 _MAX_ONCE = 4096
 _DIGITS = re.compile(rb"\d{1,15}")
 
+_VALUE = re.compile(rb"[!-~](?:[ -~]{0,254}[!-~])?")
+
 Fixed = tuple[bytes, ...]
 
 
 def cutter(*names: bytes) -> re.Pattern[bytes]:
     """For `cut`: lines of these names whose value is printable ASCII of 256 bytes at most."""
     either = b"|".join(re.escape(name) for name in names)
-    value = rb"([!-~](?:[ -~]{0,254}[!-~])?)(?=\r\n)"
-    return re.compile(rb"(\r\n(?:" + either + rb"): ?)" + value, re.IGNORECASE)
+    line = rb"(\r\n(?:" + either + rb"): ?)(" + _VALUE.pattern + rb")(?=\r\n)"
+    return re.compile(line, re.IGNORECASE)
 
 
 def cut(pattern: re.Pattern[bytes], lines: bytes) -> tuple[Fixed, list[bytes]]:
@@ -52,6 +54,33 @@ def cut(pattern: re.Pattern[bytes], lines: bytes) -> tuple[Fixed, list[bytes]]:
 
 def _names(fixed: Fixed) -> list[bytes]:
     return [part.strip(b"\r\n: ").lower() for part in fixed[1::2]]
+
+
+class Shape:
+    """The fixed texts of a head, in order, between which values stand: the quickest comparison."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, fixed: Fixed) -> None:
+        texts = [text + name for text, name in zip(fixed[::2], (*fixed[1::2], b""), strict=True)]
+        texts[-1] += b"\r\n"
+        self._first, *self._rest = texts
+
+    def match(self, data: bytes) -> tuple[int, list[bytes]] | None:
+        """(where the head ends, its values) if `data` begins with a head of this shape."""
+        if not data.startswith(self._first):
+            return None
+        position, values = len(self._first), []
+        for text in self._rest:
+            end = data.find(b"\r\n", position, position + 258)
+            if end < 0 or not data.startswith(text, end):
+                return None
+            value = data[position:end]
+            if not value.isdigit() and not _VALUE.fullmatch(value):
+                return None
+            values.append(value)
+            position = end + len(text)
+        return position, values
 
 
 @dataclass(slots=True)
@@ -84,7 +113,9 @@ class Template:
 
 @dataclass(slots=True)
 class KnownRequest:
-    """An accepted request head without its changing values."""
+    """An accepted request head without its changing values. Void with its memory."""
+
+    memory: RequestMemory
 
     head: Head
     route: Route
@@ -94,6 +125,7 @@ class KnownRequest:
     names: list[bytes]
     template: Template
     session: int  # which value is the conversation's name; -1: none
+    shape: Shape
     size: int
 
     def read(self, values: list[bytes]) -> tuple[Head, int] | None:
@@ -166,7 +198,9 @@ class RequestMemory:
             return
         session = names.index(self.session_header) if self.session_header in names else -1
         shared, size = replace(head, content_length=None), _COPIES * len(lines) + _OVERHEAD
-        known = KnownRequest(shared, route, key, version, close, names, template, session, size)
+        known = KnownRequest(
+            self, shared, route, key, version, close, names, template, session, Shape(fixed), size
+        )
         if known.read(values) == (shared, head.content_length or 0):
             self._put(fixed, known)
 
@@ -203,6 +237,7 @@ _MAX_RESPONSES = 8
 class _KnownResponse:
     head: ResponseHead
     template: Template
+    shape: Shape
     length_at: int  # which value is Content-Length; -1: none
 
     def read(self, values: list[bytes]) -> ResponseHead | None:
@@ -223,21 +258,32 @@ class _KnownResponse:
 
 
 class ResponseMemory:
-    """The kinds of heads one connection to a worker has brought. `raw`: without the blank line."""
+    """The kinds of heads one connection to a worker has brought."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_last")
 
     def __init__(self) -> None:
         self._known: dict[Fixed, _KnownResponse] = {}
+        self._last: _KnownResponse | None = None
 
-    def find(self, raw: bytes) -> ResponseHead | None:
-        """The head in `raw`, None when it must be read."""
-        fixed, values = cut(_RESPONSE, raw + b"\r\n")
+    def find(self, data: bytes) -> tuple[ResponseHead, int] | None:
+        """The head that `data` begins with and where it ends; None: it must be read."""
+        matched = self._last.shape.match(data) if self._last is not None else None
+        if self._last is not None and matched is not None:
+            end, values = matched
+            head = self._last.read(values)
+            return None if head is None else (head, end)
+        end = data.find(b"\r\n\r\n") + 4
+        fixed, values = cut(_RESPONSE, data[: end - 2])
         known = self._known.get(fixed)
-        return None if known is None else known.read(values)
+        head = known.read(values) if known is not None else None
+        if head is None:
+            return None
+        self._last = known
+        return head, end
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
-        """Remember a head that was read, if it can be given back from its parts."""
+        """Remember a head that was read, if it can be given back; `raw`: without the blank line."""
         if head.status < 200 or len(raw) > MAX_HEAD:
             return
         fixed, values = cut(_RESPONSE, raw + b"\r\n")
@@ -245,7 +291,8 @@ class ResponseMemory:
         template = Template.of(_RESPONSE, head.passed, names, values)
         if template is None or len(set(names)) < len(names):
             return
-        known = _KnownResponse(head, template, names.index(LENGTH) if LENGTH in names else -1)
+        at = names.index(LENGTH) if LENGTH in names else -1
+        known = _KnownResponse(head, template, Shape(fixed), at)
         if known.read(values) == head:
             if len(self._known) >= _MAX_RESPONSES:
                 self._known.clear()

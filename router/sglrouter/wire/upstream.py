@@ -122,31 +122,31 @@ class Upstream(asyncio.Protocol):
 
     def _read_head(self, exchange: Receiver, data: bytes) -> None:
         self._head = data = self._head + data if self._head else data
-        end = data.find(b"\r\n\r\n")
-        while 0 <= end <= MAX_RESPONSE_HEAD:
-            raw, rest = data[:end], data[end + 4 :]
-            try:
-                head = self._judge(raw)
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade, BadHeadError):
-                self._malformed(exchange)
-                return
-            if head.status >= 200:
-                self._answer(exchange, raw, head, rest)
-                return
-            self._head = data = rest  # an interim response is not for the client
-            end = data.find(b"\r\n\r\n")
-        if len(data) > MAX_RESPONSE_HEAD:
-            self._malformed(exchange)
+        try:
+            while (found := self._known.find(data) or self._judge(data)) is not None:
+                head, end = found
+                if head.status >= 200:
+                    self._answer(exchange, data[: end - 4], head, data[end:])
+                    return
+                self._head = data = data[end:]  # an interim response is not for the client
+            whole = len(data) <= MAX_RESPONSE_HEAD
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, BadHeadError):
+            whole = False
+        if not whole:
+            self.discard()
+            exchange.attempt_failed(Cause.MALFORMED)
 
-    def _judge(self, raw: bytes) -> ResponseHead:
-        head = self._known.find(raw)
-        if head is None:
-            parser = httptools.HttpResponseParser(None)
-            parser.feed_data(raw + b"\r\n\r\n")
-            keep = parser.should_keep_alive()
-            head = read_response_head(raw, parser.get_status_code(), keep=keep)
-            self._known.add(raw, head)
-        return head
+    def _judge(self, data: bytes) -> tuple[ResponseHead, int] | None:
+        """The head that `data` begins with and where it ends; None: it is not whole."""
+        end = data.find(b"\r\n\r\n")
+        if not 0 <= end <= MAX_RESPONSE_HEAD:
+            return None
+        parser, raw = httptools.HttpResponseParser(None), data[:end]
+        parser.feed_data(raw + b"\r\n\r\n")
+        keep = parser.should_keep_alive()
+        head = read_response_head(raw, parser.get_status_code(), keep=keep)
+        self._known.add(raw, head)
+        return head, end + 4
 
     def _answer(self, exchange: Receiver, raw: bytes, head: ResponseHead, rest: bytes) -> None:
         self._response = head
@@ -170,10 +170,6 @@ class Upstream(asyncio.Protocol):
         """Where the answer ends is unknown: what follows must not reach the client."""
         self.discard()
         exchange.upstream_ended(clean=False)
-
-    def _malformed(self, exchange: Receiver) -> None:
-        self.discard()
-        exchange.attempt_failed(Cause.MALFORMED)
 
     def _release(self, exchange: Receiver) -> None:
         self.exchange = None
