@@ -30,10 +30,10 @@ async def slow_stream(stage: Stage) -> str:
 
 async def dies_mid_stream(stage: Stage) -> str:
     stage.workers[0].handler = stream(3, 0.1, dies=True)
-    return _how_it_ended(await stage.ask(_STREAM, timeout_s=10))
+    return how_it_ended(await stage.ask(_STREAM, timeout_s=10))
 
 
-def _how_it_ended(reply: Reply) -> str:
+def how_it_ended(reply: Reply) -> str:
     """What an SSE client can tell from the bytes it got."""
     done = b"[DONE]" in reply.body
     if b'"error"' in reply.body:
