@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import click
 
-from benchmarks.router import report
+from benchmarks.router import page, report
 from benchmarks.router.lab import RunError, lab
 from benchmarks.router.lines import LINES, Line, judge
 from benchmarks.router.measure import MEASUREMENTS, QUICK, Samples, Scale, say
@@ -24,6 +24,7 @@ from benchmarks.router.peers import MissingError
 from benchmarks.router.simulation import SimulatedLine, simulate
 
 SIMULATION = "simulation"
+MARKER = "bench-router"
 
 
 async def run(names: Sequence[str], scale: Scale) -> tuple[Samples, list[SimulatedLine] | None]:
@@ -72,7 +73,12 @@ def lines_of(names: Sequence[str]) -> list[Line]:
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text")
 @click.option("--save", is_flag=True, help="Keep the result in benchmarks/results.")
-def main(quick: bool, only: tuple[str, ...], rounds: int, output: str, save: bool) -> None:
+@click.option("--write", is_flag=True, help="Put the table into docs/explanation/router.md.")
+def main(
+    quick: bool, only: tuple[str, ...], rounds: int, output: str, save: bool, write: bool
+) -> None:
+    if write and (quick or only):
+        raise click.UsageError("--write needs every line, at full scale")
     names = only or (*MEASUREMENTS, *(() if quick else (SIMULATION,)))
     scale = QUICK if quick else Scale(rounds=rounds)
     busy = os.getloadavg()[0]
@@ -90,6 +96,8 @@ def main(quick: bool, only: tuple[str, ...], rounds: int, output: str, save: boo
     click.echo(json.dumps(result) if output == "json" else text)
     if save:
         say(f"saved {report.save(result)}")
+    if write:
+        page.write(MARKER, f"```\n{text}\n```")
     held = all(verdict.passed for verdict in verdicts)
     if SIMULATION in names:
         held = held and simulated is not None and all(line.passed for line in simulated)

@@ -7,7 +7,6 @@ Each cell is what was seen in one run; nothing is judged here.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,15 +14,14 @@ from dataclasses import dataclass
 
 import click
 
-from benchmarks.router import peers
+from benchmarks.router import page, peers
 from benchmarks.router.behaviours import bytes as on_the_wire
 from benchmarks.router.behaviours import failures
 from benchmarks.router.behaviours.stage import ROUTERS, Setting, Stage, stage
 from benchmarks.router.measure import say
 from benchmarks.router.processes import raise_file_limit
 
-PAGE = peers.ROOT / "docs" / "explanation" / "router.md"
-BEGIN, END = "<!-- compare-router: begin -->", "<!-- compare-router: end -->"
+MARKER = "compare-router"
 _SCENARIO_S = 180.0
 
 
@@ -106,15 +104,6 @@ def markdown(seen: Mapping[str, Mapping[str, str]], routers: Sequence[str]) -> s
     return "\n".join(rows)
 
 
-def put(page: str, text: str) -> str:
-    """The page with `text` between its markers. Raises ValueError when they are not there."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN} … {END} in the page")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
-
-
 @click.command(help=__doc__)
 @click.option("--write", is_flag=True, help="Into docs/explanation/router.md.")
 @click.option("--router", "routers", multiple=True, type=click.Choice(ROUTERS))
@@ -131,8 +120,7 @@ def main(write: bool, routers: tuple[str, ...], rows: tuple[str, ...]) -> None:
     text = markdown(seen, routers or ROUTERS)
     click.echo(text)
     if write:
-        today = datetime.datetime.now(datetime.UTC).date()
-        PAGE.write_text(put(PAGE.read_text(), f"\nSeen on {today}.\n\n{text}\n"))
+        page.write(MARKER, text)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Linux only: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -128,16 +129,15 @@ async def program(
 
 async def end(process: asyncio.subprocess.Process) -> None:
     """SIGTERM, five seconds, then SIGKILL to whatever is left of its session."""
-    if process.returncode is None:
-        process.terminate()
-        try:
+    try:
+        if process.returncode is None:
+            process.terminate()
             async with asyncio.timeout(_END_S):
                 await process.wait()
-        except TimeoutError:
-            pass
-    for pid, _ in members(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    except TimeoutError:
+        pass
+    finally:  # also when this wait itself is cancelled
+        for pid, _ in members(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     await process.wait()

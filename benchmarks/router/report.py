@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.router.lines import Verdict
 from benchmarks.router.measure import Samples, Scale
+from benchmarks.router.page import cpu_model
 from benchmarks.router.peers import LOCK, ROOT
 from benchmarks.router.simulation import SimulatedLine
 
@@ -62,7 +63,7 @@ def document(
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "architecture": platform.machine(),
-            "cpu": _cpu_model(),
+            "cpu": cpu_model(),
             "python": platform.python_version(),
             "load_average_before": load_average,
         },
@@ -96,13 +97,6 @@ def _commit() -> str:
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
     return result.stdout.strip() or "unknown"
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown"
 
 
 def save(result: dict[str, Any]) -> Path:

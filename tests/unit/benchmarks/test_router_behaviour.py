@@ -6,12 +6,14 @@ import asyncio
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
-from benchmarks.router.behaviour import PAGE, SCENARIOS, markdown, observe, put
+from benchmarks.router.behaviour import MARKER, SCENARIOS, markdown, observe
 from benchmarks.router.behaviours.failures import how_it_ended
 from benchmarks.router.behaviours.scripted import Reply
 from benchmarks.router.behaviours.stage import ROUTERS
+from benchmarks.router.page import PAGE, put, write
 from benchmarks.router.peers import OURS
 
 needs_two_cores = pytest.mark.skipif(
@@ -21,7 +23,7 @@ needs_two_cores = pytest.mark.skipif(
 
 
 def rows_of_the_page() -> list[str]:
-    block = PAGE.read_text().partition("compare-router: begin")[2].partition("<!--")[0]
+    block = PAGE.read_text().partition(f"{MARKER}: begin")[2].partition("<!--")[0]
     names = re.findall(r"^\| (.+?) \|", block, re.MULTILINE)
     return [name for name in names if name.strip("| ")]
 
@@ -46,14 +48,23 @@ def test_the_table_has_a_column_per_router_with_its_version() -> None:
 
 def test_a_page_keeps_all_but_what_is_between_its_markers() -> None:
     page = "a\n<!-- compare-router: begin -->\nold\n<!-- compare-router: end -->\nb"
-    written = put(page, "new")
+    written = put(page, MARKER, "new")
     assert written == page.replace("old", "new")
-    assert put(written, "new") == written
+    assert put(written, MARKER, "new") == written
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="begin"):
-        put("a page", "new")
+        put("a page", MARKER, "new")
+
+
+def test_both_commands_find_their_place_in_the_page(tmp_path: Path) -> None:
+    copy = tmp_path / "router.md"
+    copy.write_text(PAGE.read_text())
+    for name in (MARKER, "bench-router"):
+        write(name, f"a table of {name}", page=copy)
+    text = copy.read_text()
+    assert [text.count(f"a table of {name}") for name in (MARKER, "bench-router")] == [1, 1]
 
 
 @pytest.mark.parametrize(
