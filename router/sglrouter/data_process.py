@@ -20,10 +20,10 @@ from sglrouter.data_plane import DataPlane
 from sglrouter.fleet.peers import Peers
 from sglrouter.log import Log, LogHandler
 from sglrouter.models import parse_document
-from sglrouter.processes import INTERVAL_S
 from sglrouter.processes_sums import mirror_workers
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
+    INTERVAL_S,
     Channel,
     ChannelError,
     Counts,

@@ -25,6 +25,7 @@ from sglrouter.processes_sums import Sums, others_of, share_of, view_of
 from sglrouter.reload import Change
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
+    INTERVAL_S,
     Channel,
     Counts,
     Document,
@@ -37,7 +38,6 @@ from sglrouter.shared import (
     map_memory,
 )
 
-INTERVAL_S = 0.25
 START_S = 30.0
 # A data process that has said nothing for so long, or taken nothing, is ended.
 HUNG_S, MAX_WAITING_BYTES = 30.0, 64 * 1024 * 1024

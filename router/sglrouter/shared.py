@@ -20,6 +20,8 @@ from sglrouter.fleet.peers import PeerState
 from sglrouter.fleet.workers import Report, Seen
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+# How often each side tells the other what it knows.
+INTERVAL_S = 0.25
 
 
 class ChannelError(RouterError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -157,6 +158,11 @@ def test_a_data_process_has_the_parents_workers_and_keeps_its_own_counts(lab):
         assert data.workers.workers["a"] is a
         assert (a.in_flight, a.others) == (2, 5)
         assert (data.workers.workers["b"].slot, data.workers.workers["b"].state) == (3, "ready")
+        drained = dataclasses.replace(row("a", 1), drained_here=True)
+        mirror_workers(data, {"a": drained})
+        assert data.workers.fleets["chat"].ready == ()
+        mirror_workers(data, {"a": row("a", 1)})
+        assert [w.id for w in data.workers.fleets["chat"].ready] == ["a"]
         mirror_workers(data, {})
         assert a.removed
         assert data.workers.fleets["chat"].ready == ()

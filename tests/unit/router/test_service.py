@@ -76,8 +76,7 @@ def test_the_admin_listener_shows_workers_configuration_and_metrics(lab, tmp_pat
             metrics = (await world.admin("/metrics")).body.decode()
             assert (
                 'sglrouter_requests_total{route="/v1/completions",fleet="chat",tier="chat",'
-                'status="200"} 1'
-                in metrics
+                'status="200"} 1' in metrics
             )
             assert 'sglrouter_first_byte_seconds_count{fleet="chat"} 1' in metrics
             assert 'sglrouter_ready_workers{fleet="chat"} 1' in metrics
@@ -273,6 +272,41 @@ def test_flags_come_before_the_environment_and_that_before_the_document(tmp_path
     assert listen("--listen", "127.0.0.9:7") == ("127.0.0.9", 7, "127.1.2.3")
 
 
+def test_flags_alone_make_a_whole_document():
+    """Every fleet gets the queue; what a flag does not say is the default."""
+
+    def document(*flags):
+        argv = ["serve", "--worker", "http://127.0.0.1:1", *flags]
+        return cli.document_of(cli.parser().parse_args(argv))
+
+    plain = document()
+    assert (plain.listen.processes, plain.fleets["default"].queue.size) == (1, 512)
+    assert (plain.listen.port, plain.listen.admin_port) == (8000, 8001)
+    told = document("--processes", "4", "--queue", "0", "--policy", "session")
+    assert (told.listen.processes, told.policy) == (4, "session")
+    assert told.fleets["default"].queue.size == 0
+
+
+@pytest.mark.parametrize("flags", [["--processes", "0"], ["--processes", "x"], ["--queue", "-1"]])
+def test_a_number_out_of_range_is_wrong_usage_and_says_the_range(flags, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["serve", "--worker", "http://127.0.0.1:1", *flags])
+    assert stopped.value.code == 2
+    assert "write a number from" in capsys.readouterr().err
+
+
+def test_help_teaches_each_flag_with_an_example(capsys):
+    """And its examples are commands that parse."""
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    text = capsys.readouterr().out
+    examples = text.partition("examples:")[2].replace("\\\n", " ").splitlines()
+    commands = [x.split()[1:] for x in examples if x.strip().startswith("sglrouter serve")]
+    parsed = [cli.parser().parse_args(argv) for argv in commands]
+    assert len(parsed) == 3
+    assert parsed[1].processes == 4
+
+
 class Metadata(BaseHTTPRequestHandler):
     """Instance metadata, version 2: without the token nothing is told."""
 
@@ -288,6 +322,8 @@ class Metadata(BaseHTTPRequestHandler):
             self._say(200, b'environment: prod\nrelease: "2026.11.1"\n')
         elif self.path == "/latest/meta-data/placement/region":
             self._say(200, b"us-east-1")
+        elif self.path == "/latest/meta-data/instance-id":
+            self._say(200, b"i-0123456789abcdef0")
         else:
             self._say(404, b"")
 
@@ -337,6 +373,10 @@ def test_an_instance_finds_its_document(metadata, monkeypatch):
     document = instance.document_from_instance()
     assert asked == ["/sglctl/prod/router"]
     assert document.environment == "prod"
+
+
+def test_a_router_among_peers_knows_itself_by_its_instance_id(metadata):
+    assert instance.own_instance_id() == "i-0123456789abcdef0"
 
 
 def test_an_instance_of_another_environment_refuses_the_document(metadata, monkeypatch):

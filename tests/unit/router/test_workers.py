@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import boto3
 import pytest
@@ -12,9 +13,11 @@ from moto import mock_aws
 from sglrouter import aws
 from sglrouter.fleet import discovery
 from sglrouter.fleet.agent_client import ReadError
+from sglrouter.fleet.peer_registrar import make_peer_source
+from sglrouter.fleet.peers import Peers
 from sglrouter.fleet.registrar import read_state
-from sglrouter.fleet.workers import Address, Report, Seen, Worker, WorkerSet
-from sglrouter.models import AwsDiscovery, FleetRoute
+from sglrouter.fleet.workers import Address, Report, Seen, WorkerSet
+from sglrouter.models import AwsDiscovery, AwsPeers, FileDiscovery, FleetRoute, StaticWorker
 
 
 def seen(name: str, fleet: str = "chat", port: int = 1) -> Seen:
@@ -150,10 +153,36 @@ def test_a_worker_list_is_read_again_and_a_bad_one_is_not_an_empty_one(lab, tmp_
             await lab.until(lambda: [w.id for w in known.workers.values()] == [b.id])
             await lab.until(lambda: known.ready_count() == 1)
             assert (await world.ask(lab.post())).header("x-sglctl-worker") == b.id
+            assert [x["event"] for x in world.log()].count("discovery_failed") == 1
         await a.stop()
         await b.stop()
 
     lab.run(scenario())
+
+
+def test_a_replaced_list_is_seen_even_with_the_age_and_size_of_the_old_one(lab, tmp_path):
+    """As a deployment tool that keeps times writes it."""
+    path, fresh = tmp_path / "workers.yaml", tmp_path / "fresh"
+
+    def write(target, port):
+        target.write_text(f"workers: [{{url: 'http://127.0.0.1:{port}', fleet: chat}}]")
+        os.utime(target, ns=(10**18, 10**18))
+
+    write(path, 1000)
+    source = discovery.FileSource(FileDiscovery(path=str(path)))
+    assert [item.engine.port for item in lab.run(source.read())] == [1000]
+    write(fresh, 2000)
+    fresh.replace(path)
+    assert [item.engine.port for item in lab.run(source.read())] == [2000]
+
+
+def test_where_no_agent_tells_it_the_list_says_a_workers_role():
+    listed = [
+        StaticWorker(url="http://127.0.0.1:1", fleet="chat"),
+        StaticWorker(url="http://127.0.0.1:2", fleet="chat", role="prefill", bootstrap_port=8998),
+    ]
+    found = [(item.role, item.bootstrap_port) for item in discovery.seen_static(listed)]
+    assert found == [("regular", None), ("prefill", 8998)]
 
 
 def launch(ec2, fleet, environment="prod", role="worker"):
@@ -204,6 +233,23 @@ def test_aws_discovery_finds_the_running_workers_of_its_environment(lab, amazon,
         host = "127." + private.split(".", 1)[1] if own == "127.4.5.6" else private
         assert item.engine == Address(host, 30000)
         assert item.agent == Address(host, 30080)
+
+
+def test_aws_peers_are_the_running_routers_of_the_environment(lab, amazon):
+    """This one is among them: it takes itself out by its instance id."""
+    ec2 = amazon("ec2")
+    wanted = dict(launch(ec2, "", role="router") for _ in range(2))
+    launch(ec2, "chat")
+    launch(ec2, "", environment="dev", role="router")
+    source = make_peer_source(AwsPeers(), "prod", 8000, None)
+    found = lab.run(source.read())
+    assert {item.id: item.address for item in found} == {
+        name: Address(address, 8000) for name, address in wanted.items()
+    }
+    itself, other = wanted
+    peers = Peers(itself)
+    peers.apply(found)
+    assert list(peers.known) == [other]
 
 
 def test_aws_discovery_reads_every_page():
