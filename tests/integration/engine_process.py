@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ LOCKS = tuple(
     ROOT / "requirements" / name for name in ("engine-cpu.txt", "engine-cpu-disaggregated.txt")
 )
 START_TIMEOUT_S = 240.0
+UNUSED_S = 7 * 86_400.0
 CONTEXT = 4096
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -59,6 +61,8 @@ def engine_home() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "complete").exists():
             _make(home)
+            _forget_old(home.parent)
+        (home / "complete").touch()
     return home
 
 
@@ -83,7 +87,13 @@ def _make(home: Path) -> None:
         pytest.skip(f"no CPU engine: {error}")
     _run([*pip, "--no-index", str(wheel)])
     _run([python, "-m", "sglang_cpu_platform.tiny_model", str(home / "model")])
-    (home / "complete").touch()
+
+
+def _forget_old(homes: Path) -> None:
+    """Remove environments of earlier locks that nobody has used for a while."""
+    for complete in homes.glob("*/complete"):
+        if time.time() - complete.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(complete.parent)
 
 
 def _run(command: Sequence[str]) -> None:
