@@ -1,3 +1,8 @@
+output "admin_key_secret" {
+  description = "Name of the admin key's secret."
+  value       = module.router.admin_key_secret
+}
+
 output "api_keys_secret" {
   description = "Name of the API keys' secret."
   value       = module.router.api_keys_secret

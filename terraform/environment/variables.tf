@@ -133,6 +133,7 @@ variable "router" {
     idle_timeout_s         = optional(number, 600)
     deregistration_delay_s = optional(number, 120)
     root_volume_gb         = optional(number, 20)
+    externals              = optional(list(string), [])
     document               = string
   })
 }

@@ -165,7 +165,7 @@ def _deadlines(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
             warning=True,
         )
     idle = desired.environment.router.idle_timeout_s
-    if fleet.first_byte_timeout_s > idle:
+    if fleet.first_byte_s > idle:
         yield source.finding(
             ("fleets", name, "first_byte_timeout_s"),
             f"the load balancer cuts a silent stream after {idle} s "

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sglctl.config.base import Cidrs, FleetName, InstanceType, Port, Region, ReleaseId, Strict, Tags
 from sglctl.config.fleet import Fleet
+from sglctl.config.routing import Affinity, External, ExternalName, PolicyName
 
 SubnetIds = Annotated[
     tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")], ...],
@@ -98,8 +99,23 @@ class Router(Strict):
     api_keys: bool = Field(
         default=True, description="Clients need a key of the environment's secret."
     )
-    policy: Literal["least_load", "round_robin"] = Field(
-        default="least_load", description="How a worker is chosen."
+    failed_keys_per_minute: int = Field(
+        default=60, ge=1, description="Wrong keys a client's address may send; then 429."
+    )
+    admin_key: bool = Field(
+        default=True,
+        description="The routers' admin port needs the key of its own secret; metrics and health "
+        "do not.",
+    )
+    cloudwatch: bool = Field(
+        default=True, description="Publish each fleet's load to CloudWatch every ten seconds."
+    )
+    processes: int = Field(
+        default=1, ge=1, le=64, description="Router processes on each host; one uses one core."
+    )
+    policy: PolicyName = Field(default="prefix_aware", description="How a worker is chosen.")
+    affinity: Affinity = Field(
+        default=Affinity(), description="What keeps a conversation on one worker."
     )
     idle_timeout_s: int = Field(
         default=600,
@@ -148,5 +164,8 @@ class Environment(Strict):
     router: Router = Field(default=Router(), description="Routers and load balancer.")
     fleets: Annotated[dict[FleetName, Fleet], Field(min_length=1)] = Field(
         description="Fleets by name."
+    )
+    externals: dict[ExternalName, External] = Field(
+        default={}, description="APIs outside that a fleet's `fallback` may name."
     )
     observability: Observability = Field(default=Observability(), description="Logs and alarms.")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sglctl.config.base import InstanceType, ModelName, Strict, Tags, Texts
+from sglctl.config.routing import Breaker, PolicyName, Queue, Tier
 
 
 class Capacity(Strict):
@@ -170,8 +171,25 @@ class Fleet(Strict):
         default=True, description="Read every weight file once before the engine starts."
     )
     warm_up: WarmUp = Field(default=WarmUp(), description="Generations before ready.")
-    first_byte_timeout_s: int = Field(
-        default=300, ge=1, le=3600, description="Longest wait of the router for a first byte."
+    policy: PolicyName | None = Field(
+        default=None, description="How a worker is chosen; absent: the router's `policy`."
+    )
+    first_byte_timeout_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=3600,
+        description="Longest wait for a first byte, seconds; absent: 300, or 5 with a `fallback`.",
+    )
+    max_in_flight: int | None = Field(
+        default=None, ge=1, description="Most requests at once, per router; more of them queue."
+    )
+    max_in_flight_per_worker: int = Field(
+        default=256, ge=1, description="Most requests of one router on one worker."
+    )
+    queue: Queue = Field(default=Queue(), description="Requests that wait at the router.")
+    breaker: Breaker = Field(default=Breaker(), description="When a worker is left alone.")
+    fallback: Annotated[tuple[Tier, ...], Field(strict=False, max_length=8)] = Field(
+        default=(), description="Where requests go, in order, when this fleet fails."
     )
     launch_timeout_s: int = Field(
         default=1800, ge=60, le=7200, description="Longest time from launch to ready, seconds."
@@ -183,3 +201,8 @@ class Fleet(Strict):
         description="Longest drain in seconds; streams still open then are cut and counted.",
     )
     tags: Tags = Field(default={}, description="Tags of this fleet's instances and volumes.")
+
+    @property
+    def first_byte_s(self) -> int:
+        """What `first_byte_timeout_s` means when it is absent: the router's default, seconds."""
+        return self.first_byte_timeout_s or (5 if self.fallback else 300)

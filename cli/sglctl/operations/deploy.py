@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sglctl import local
-from sglctl.aws.api_keys import ensure_value
+from sglctl.aws.api_keys import ensure_admin_key, ensure_value, externals_without_key
 from sglctl.aws.fleet_state import groups, outdated
 from sglctl.aws.session import Session, connect
 from sglctl.config.desired import Desired
@@ -149,8 +149,7 @@ def _carry_out(workspace: Workspace, planned: Planned, skip_tests: bool, hosts: 
     if planned.changes:
         confirm(workspace, f"Apply this to {context.environment}?")
         apply_plan(workspace, planned)
-    if desired.environment.router.api_keys and ensure_value(session, context.environment):
-        say(f"Made the first API key (secret sglctl/{context.environment}/api-keys)")
+    _ensure_keys(context, desired, session)
     with live("Waiting until it serves") as line:
         seen = wait.until_serving(
             lambda: wait.observe(context, desired, session),
@@ -178,6 +177,17 @@ def _carry_out(workspace: Workspace, planned: Planned, skip_tests: bool, hosts: 
         hosts=hosts,
         reports=tuple(reports),
     )
+
+
+def _ensure_keys(context: Context, desired: Desired, session: Session) -> None:
+    """The routers' secrets get their first values; they read them within seconds."""
+    name, wanted = context.environment, desired.environment
+    if wanted.router.api_keys and ensure_value(session, name):
+        say(f"Made the first API key (secret sglctl/{name}/api-keys)")
+    if wanted.router.admin_key and ensure_admin_key(session, name):
+        say(f"Made the routers' admin key (secret sglctl/{name}/admin-key)")
+    for secret in externals_without_key(session, name, wanted.externals):
+        say(f"Warning: put the key into the secret {secret}; until then that tier is left out")
 
 
 def _tested(context: Context, desired: Desired, session: Session) -> Sequence[Report]:

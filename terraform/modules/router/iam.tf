@@ -36,7 +36,7 @@ data "aws_iam_policy_document" "router" {
   statement {
     sid       = "OwnKeys"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.api_keys.arn]
+    resources = concat([aws_secretsmanager_secret.api_keys.arn, aws_secretsmanager_secret.admin_key.arn], [for secret in aws_secretsmanager_secret.externals : secret.arn])
   }
 
   # Has no resource-level permissions.

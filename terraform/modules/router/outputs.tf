@@ -1,3 +1,8 @@
+output "admin_key_secret" {
+  description = "Name of the admin key's secret."
+  value       = aws_secretsmanager_secret.admin_key.name
+}
+
 output "api_keys_secret" {
   description = "Name of the API keys' secret."
   value       = aws_secretsmanager_secret.api_keys.name

@@ -69,6 +69,7 @@ variable "router" {
     idle_timeout_s         = optional(number, 600)
     deregistration_delay_s = optional(number, 120)
     root_volume_gb         = optional(number, 20)
+    externals              = optional(list(string), [])
     document               = string
   })
 
@@ -125,6 +126,11 @@ variable "router" {
   validation {
     condition     = var.router.root_volume_gb >= 8 && var.router.root_volume_gb <= 16384
     error_message = "router.root_volume_gb must be 8 to 16384."
+  }
+
+  validation {
+    condition     = alltrue([for name in var.router.externals : can(regex("^[a-z][a-z0-9-]{0,31}$", name))]) && join(",", sort(var.router.externals)) == join(",", keys(try(jsondecode(var.router.document).externals, {})))
+    error_message = "router.externals must name the externals of router.document: each has a secret that holds its key."
   }
 
   validation {

@@ -119,6 +119,31 @@ def test_a_secret_gets_its_first_key_once(emulator: Emulator) -> None:
     assert len(json.loads(first)["default"]) >= 32
 
 
+def test_the_admin_port_gets_its_key_once(emulator: Emulator) -> None:
+    found = session.connect("dev", environment(), emulator, {})
+    client = found.client("secretsmanager")
+    with pytest.raises(PreconditionError, match="sglctl/dev/admin-key does not exist"):
+        api_keys.ensure_admin_key(found, "dev")
+    client.create_secret(Name="sglctl/dev/admin-key")
+    assert api_keys.ensure_admin_key(found, "dev") is True
+    first = client.get_secret_value(SecretId="sglctl/dev/admin-key")["SecretString"]
+    assert api_keys.ensure_admin_key(found, "dev") is False
+    assert client.get_secret_value(SecretId="sglctl/dev/admin-key")["SecretString"] == first
+    assert len(first) >= 32
+
+
+def test_external_apis_whose_key_nobody_has_put_are_named(emulator: Emulator) -> None:
+    found = session.connect("dev", environment(), emulator, {})
+    client = found.client("secretsmanager")
+    client.create_secret(Name="sglctl/dev/external/empty")
+    client.create_secret(Name="sglctl/dev/external/full", SecretString="key-0123456789")
+    names = ["empty", "full", "none"]
+    assert api_keys.externals_without_key(found, "dev", names) == [
+        "sglctl/dev/external/empty",
+        "sglctl/dev/external/none",
+    ]
+
+
 def image(name: str, image_id: str, created: str, state: str = "available") -> dict[str, Any]:
     return {
         "ImageId": image_id, "CreationDate": created, "State": state,

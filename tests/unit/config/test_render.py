@@ -79,7 +79,8 @@ def test_production_as_terraform_variables(config_dir: Path) -> None:
                    "admin_port": 8001, "listener_port": 443,
                    "tls": {"certificate_arn": None, "domain": "llm.example.com"},
                    "internal": False, "allowed_cidrs": ["0.0.0.0/0"], "admin_cidrs": [],
-                   "idle_timeout_s": 600, "deregistration_delay_s": 120, "root_volume_gb": 20},
+                   "idle_timeout_s": 600, "deregistration_delay_s": 120, "root_volume_gb": 20,
+                   "externals": []},
         "fleets": {
             "chat": {"model": "deepseek-r1-distill-llama-8b", "image_id": "ami-2",
                      "instance_types": ["g6e.xlarge"],

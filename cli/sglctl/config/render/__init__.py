@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sglctl.config.render.documents import render_fleet_document, render_router_document
+from sglctl.config.render.documents import render_fleet_document
 from sglctl.config.render.images import ImageNeed, render_ansible, render_packer, required_images
+from sglctl.config.render.router_document import render_router_document
 from sglctl.config.render.terraform import render_terraform, resolve_placeholder
 
 __all__ = [

@@ -1,15 +1,10 @@
-"""The documents workers and routers read at boot (FleetDocument, RouterDocument)."""
+"""The document workers read at boot (FleetDocument)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sglctl.config.base import (
-    AGENT_PORT,
-    ENGINE_PORT,
-    ROUTER_ADMIN_PORT,
-    ROUTER_PORT,
-)
+from sglctl.config.base import AGENT_PORT, ENGINE_PORT
 from sglctl.config.catalogue import Instance, ModelEntry
 from sglctl.config.desired import Desired, Settings, hardware_of, settings_of
 from sglctl.config.fleet import Fleet
@@ -19,9 +14,6 @@ from sglctl.errors import ConfigError
 ALWAYS = ("--enable-metrics", "--enable-cache-report")
 #: Quantizations the engine must be told; the others it finds in the checkpoint.
 TOLD = ("awq", "awq_marlin", "fp8", "modelopt_fp8")
-#: A router closes idle connections later than the load balancer, which must be first.
-#: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
-IDLE_MARGIN_S = 20
 
 
 def resolve(desired: Desired, name: str) -> tuple[Fleet, ModelEntry, Settings, Instance]:
@@ -88,39 +80,4 @@ def render_fleet_document(desired: Desired, name: str) -> dict[str, Any]:
         "warm_up": {"prompts": fleet.warm_up.prompts, "timeout_s": fleet.warm_up.timeout_s},
         "launch_timeout_s": fleet.launch_timeout_s,
         "drain_deadline_s": fleet.drain_deadline_s,
-    }
-
-
-def _route(desired: Desired, name: str) -> dict[str, Any]:
-    fleet, _, settings, _ = resolve(desired, name)
-    return {
-        "models": [served_name(fleet)],
-        "engine": fleet.engine,
-        "context_length": settings.context_length,
-        "first_byte_timeout_s": fleet.first_byte_timeout_s,
-    }
-
-
-def render_router_document(desired: Desired) -> dict[str, Any]:
-    """What the routers do (sglrouter.models.RouterDocument)."""
-    router = desired.environment.router
-    return {
-        "version": 1,
-        "environment": desired.name,
-        "listen": {
-            "host": "0.0.0.0",  # noqa: S104 - the security group decides who reaches it
-            "port": ROUTER_PORT,
-            "admin_host": "0.0.0.0",  # noqa: S104
-            "admin_port": ROUTER_ADMIN_PORT,
-        },
-        "policy": router.policy,
-        "fleets": {name: _route(desired, name) for name in desired.environment.fleets},
-        "limits": {
-            "max_body_bytes": router.limits.max_body_bytes,
-            "drain_s": router.limits.drain_s,
-            "drain_notice_s": router.limits.drain_notice_s,
-            "idle_timeout_s": router.idle_timeout_s + IDLE_MARGIN_S,
-        },
-        "keys": {"secret": f"sglctl/{desired.name}/api-keys"} if router.api_keys else None,
-        "discovery": {"kind": "aws", "interval_s": 5, "state_interval_s": 0.5},
     }

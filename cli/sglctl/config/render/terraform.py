@@ -9,8 +9,9 @@ from typing import Any
 from sglctl.config.base import AGENT_PORT, ENGINE_PORT, ROUTER_ADMIN_PORT, ROUTER_PORT
 from sglctl.config.capacity import GroupCapacity, root_volume_gb, split
 from sglctl.config.desired import Desired
-from sglctl.config.render.documents import render_fleet_document, render_router_document, resolve
+from sglctl.config.render.documents import render_fleet_document, resolve
 from sglctl.config.render.images import ROUTER_IMAGE, required_images, worker_image
+from sglctl.config.render.router_document import render_router_document
 from sglctl.errors import ConfigError
 
 
@@ -83,6 +84,7 @@ def _router(desired: Desired, image_id: str) -> dict[str, Any]:
         "idle_timeout_s": router.idle_timeout_s,
         "deregistration_delay_s": router.deregistration_delay_s,
         "root_volume_gb": router.root_volume_gb,
+        "externals": sorted(desired.environment.externals),
         "document": compact(render_router_document(desired)),
     }
 

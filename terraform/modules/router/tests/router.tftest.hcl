@@ -25,6 +25,11 @@ mock_provider "aws" {
   }
 }
 
+override_resource {
+  target = aws_secretsmanager_secret.admin_key
+  values = { arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:sglctl/prod/admin-key-abcdef" }
+}
+
 variables {
   account_id         = "111122223333"
   environment        = "prod"
@@ -64,7 +69,7 @@ run "names_follow_the_contract" {
   }
 
   assert {
-    condition     = output.api_keys_secret == "sglctl/prod/api-keys" && aws_secretsmanager_secret.api_keys.recovery_window_in_days == 7
+    condition     = output.api_keys_secret == "sglctl/prod/api-keys" && output.admin_key_secret == "sglctl/prod/admin-key" && aws_secretsmanager_secret.api_keys.recovery_window_in_days == 7
     error_message = "The keys' secret has its name, and can be recovered for a week."
   }
 
@@ -234,12 +239,47 @@ run "instances_take_only_imdsv2_and_encrypted_disks" {
   }
 }
 
+run "an_external_api_has_a_secret_that_routers_read" {
+  command = apply
+
+  variables {
+    router = merge(var.router, {
+      externals = ["hosted"]
+      document  = "{\"environment\": \"prod\", \"listen\": {\"port\": 8000, \"admin_port\": 8001}, \"keys\": {\"secret\": \"sglctl/prod/api-keys\"}, \"externals\": {\"hosted\": {}}}"
+    })
+  }
+
+  override_resource {
+    target = aws_secretsmanager_secret.externals["hosted"]
+    values = { arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:sglctl/prod/external/hosted-abcdef" }
+  }
+
+  assert {
+    condition     = aws_secretsmanager_secret.externals["hosted"].name == "sglctl/prod/external/hosted"
+    error_message = "The secret is called sglctl/<env>/external/<name>."
+  }
+
+  assert {
+    condition     = contains(one([for statement in data.aws_iam_policy_document.router.statement : statement.resources if statement.sid == "OwnKeys"]), aws_secretsmanager_secret.externals["hosted"].arn)
+    error_message = "The routers read the external's key."
+  }
+}
+
+run "an_external_without_a_document_is_refused" {
+  command         = plan
+  expect_failures = [var.router]
+
+  variables {
+    router = merge(var.router, { externals = ["hosted"] })
+  }
+}
+
 run "a_router_may_do_little" {
   command = apply
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.router.statement : one(statement.resources) if statement.sid == "OwnKeys"]) == aws_secretsmanager_secret.api_keys.arn
-    error_message = "It reads its own keys."
+    condition     = toset(one([for statement in data.aws_iam_policy_document.router.statement : statement.resources if statement.sid == "OwnKeys"])) == toset([aws_secretsmanager_secret.api_keys.arn, aws_secretsmanager_secret.admin_key.arn])
+    error_message = "It reads its own keys: the clients' and the operators'."
   }
 
   assert {
