@@ -1,9 +1,10 @@
-"""`sglrouter serve`: run a router."""
+"""`sglrouter serve`: run a router; `sglrouter hash-key`: an entry for its key document."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from sglrouter.access import hash_key
 from sglrouter.errors import DocumentError, RouterError
 from sglrouter.fleet.discovery import HOST_ADDRESS
 from sglrouter.models import ANY_MODEL, PolicyName, RouterDocument, parse_document, problems
@@ -43,6 +45,7 @@ def _count(least: int, most: int) -> Callable[[str], int]:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="sglrouter", description="The request router of sglctl.")
     commands = top.add_subparsers(dest="command", required=True)
+    hash_key.register(commands)
     serve = commands.add_parser(
         "serve",
         help="run a router until SIGTERM",
@@ -156,7 +159,10 @@ def document_of(arguments: argparse.Namespace, again: bool = False) -> RouterDoc
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the router runs: it would end here
     try:
+        if arguments.command == "hash-key":
+            return hash_key.run()
         document = document_of(arguments)
         import uvloop
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sglrouter import __main__ as cli
 from sglrouter.access.address import client_address
 from sglrouter.access.keys import KeyInfo, KeyRing, digest_of, same_key
 from sglrouter.errors import DocumentError
@@ -86,6 +88,22 @@ def test_nothing_but_the_key_is_the_key(guess):
     right = guess == KEY.encode()
     assert (keys.find(guess) is not None) is right
     assert same_key(guess, digest_of(KEY)) is right
+
+
+def test_hash_key_prints_an_entry_that_the_key_fits(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(KEY + "\n"))
+    assert cli.main(["hash-key"]) == 0
+    entry = json.loads(capsys.readouterr().out)
+    assert ring({"a": entry}).find(KEY.encode()) == KeyInfo("a")
+
+
+@pytest.mark.parametrize("text", ["", "short\n", "with a space\n"])
+def test_hash_key_refuses_what_cannot_be_a_key_without_repeating_it(monkeypatch, capsys, text):
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert cli.main(["hash-key"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert not text.strip() or text.strip() not in printed.err
 
 
 ADDRESSES = [
