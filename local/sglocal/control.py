@@ -3,6 +3,7 @@
 GET  /_sglocal/status                     hosts, load balancers, images
 POST /_sglocal/spot-notice/<instance id>  {"seconds": 120}
 POST /_sglocal/seed                       {"certificates": ["llm.example.com"]}
+/_sglocal/faults                          see fault_routes
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ class Control:
         status: Callable[[], dict[str, Any]],
         spot_notice: Callable[[str, float], dict[str, Any]],
         seed: Callable[[list[str]], dict[str, Any]],
+        faults: Callable[[str, str, dict[str, Any]], dict[str, Any] | None],
     ) -> None:
         self._aws = aws
         self._status = status
         self._spot_notice = spot_notice
         self._seed = seed
+        self._faults = faults
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         """WSGI."""
@@ -46,7 +49,12 @@ class Control:
             status = "200 OK" if answer is not None else "404 Not Found"
         except LocalError as error:
             status, answer = "400 Bad Request", {"error": str(error)}
-        body = json.dumps(answer or {"error": f"no such route: {path}"}, indent=2).encode() + b"\n"
+        body = (
+            json.dumps(
+                answer if answer is not None else {"error": f"no such route: {path}"}, indent=2
+            ).encode()
+            + b"\n"
+        )
         start(status, [("Content-Type", JSON), ("Content-Length", str(len(body)))])
         return [body]
 
@@ -63,6 +71,8 @@ class Control:
             if not isinstance(seconds, int | float) or not 0 <= seconds <= 86_400:
                 raise LocalError('spot-notice: "seconds" must be a number from 0 to 86400')
             return self._spot_notice(route.removeprefix("spot-notice/"), float(seconds))
+        if route == "faults" or route.startswith("faults/"):
+            return self._faults(method, route.removeprefix("faults").strip("/"), given)
         return None
 
 

@@ -62,9 +62,10 @@ class Daemon:
     def start(self, listener: socket.socket) -> None:
         """Make the hosts' network, listen there and on `listener`, start the loops."""
         from sglocal.aws.app import AwsApp
+        from sglocal.aws.faults import FaultyApp
         from sglocal.wsgi import Server
 
-        app = self._app(AwsApp(self.emulator))
+        app = self._app(FaultyApp(AwsApp(self.emulator), self.emulator, self.extensions.faults))
         self.driver.prepare(None)
         sockets = [listener]
         if self.driver.name == "containers":
@@ -83,6 +84,7 @@ class Daemon:
         from sglocal import status
         from sglocal.aws.certificates import seed
         from sglocal.control import Control
+        from sglocal.fault_routes import FaultRoutes
 
         def spot_notice(instance_id: str, seconds: float) -> dict[str, Any]:
             notice = self.extensions.notices.give(instance_id, seconds)
@@ -98,7 +100,13 @@ class Daemon:
                 self.emulator, self.extensions, self.balancer, ca_file, os.getpid()
             )
 
-        return Control(aws, status=describe, spot_notice=spot_notice, seed=seed_all)
+        return Control(
+            aws,
+            status=describe,
+            spot_notice=spot_notice,
+            seed=seed_all,
+            faults=FaultRoutes(self.emulator, self.extensions.faults),
+        )
 
     def stop(self) -> None:
         """Take everything down; each part is tried even when another fails."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sglocal.aws import (
+    answers,
     autoscaling,
+    faults,
     images,
     instances,
     launch_templates,
@@ -17,6 +19,7 @@ from sglocal.aws import (
 )
 from sglocal.aws.autoscaling.groups import Groups
 from sglocal.aws.emulator import Emulator
+from sglocal.aws.fault_list import FaultList
 from sglocal.aws.images import Images
 from sglocal.aws.instances import InstanceHosts
 from sglocal.aws.spot import SpotNotices
@@ -32,10 +35,12 @@ class Extensions:
     groups: Groups
     checks: TargetChecks
     notices: SpotNotices
+    faults: FaultList
 
 
 def install(emulator: Emulator) -> Extensions:
     """Install all of them; `emulator.stop()` takes them out again."""
+    answers.install(emulator)
     launch_templates.install(emulator)
     policies.install(emulator)
     load_balancers.install(emulator)
@@ -45,4 +50,5 @@ def install(emulator: Emulator) -> Extensions:
     checks = target_health.install(emulator, hosts)
     run_command.install(emulator, hosts)
     notices = spot.install(emulator)
-    return Extensions(hosts, stored, groups, checks, notices)
+    spoiled = faults.install(emulator)
+    return Extensions(hosts, stored, groups, checks, notices, spoiled)

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from moto.ec2.exceptions import InvalidAMIIdError
+from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
 from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
+from moto.ec2.models.subnets import Subnet
 
 from sglocal.aws import host_spec
 from sglocal.aws.emulator import Emulator
@@ -43,12 +44,46 @@ def install(emulator: Emulator) -> InstanceHosts:
     hosts = InstanceHosts(emulator)
     patches = emulator.patches
     patches.wrap(InstanceBackend, "run_instances", hosts.wrap_run)
+    patches.wrap(InstanceBackend, "get_instance_by_id", _indexed)
+    patches.wrap(Subnet, "get_available_subnet_ip", _with_a_full_subnet)
     patches.wrap(Instance, "terminate", hosts.wrap_terminate)
     patches.wrap(Instance, "stop", hosts.wrap_stop)
     patches.wrap(Instance, "start", hosts.wrap_start)
     patches.wrap(Instance, "reboot", hosts.wrap_reboot)
     emulator.every("host-watch", emulator.timing.host_watch_s, hosts.watch)
     return hosts
+
+
+def _indexed(original: Any) -> Any:
+    """moto walks every instance ever started for each look-up."""
+
+    def get_instance_by_id(backend: Any, instance_id: str) -> Any:
+        if not hasattr(backend, "sgl_index"):
+            backend.sgl_index = {}
+        found = backend.sgl_index.get(instance_id)
+        if found is None:
+            found = original(backend, instance_id)
+            if found is not None:
+                backend.sgl_index[instance_id] = found
+        return found
+
+    return get_instance_by_id
+
+
+def _with_a_full_subnet(original: Any) -> Any:
+    """A subnet without addresses refuses, as on EC2; moto ends with StopIteration."""
+
+    def get_available_subnet_ip(subnet: Any, instance: Any) -> str:
+        try:
+            return str(original(subnet, instance))
+        except StopIteration:
+            raise EC2ClientError(
+                "InsufficientFreeAddressesInSubnet",
+                "There are not enough free addresses in subnet "
+                f"'{subnet.id}' to satisfy the requested number of instances.",
+            ) from None
+
+    return get_available_subnet_ip
 
 
 class InstanceHosts:

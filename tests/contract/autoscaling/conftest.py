@@ -1,10 +1,9 @@
-"""Makes this folder's helper modules importable, and gives each case a world of its own."""
+"""Makes this folder's helper modules importable, and holds the world of its cases."""
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,12 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from scaling_world import VirtualWorld  # noqa: E402
 
-ACCOUNTS = itertools.count(200000000000)
+ACCOUNT = "200000000000"
 
 
-@pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Callable[[], VirtualWorld]]:
-    """Emulators in this process on a virtual clock, each with its own account."""
-    made: list[VirtualWorld] = []
-
-    def make() -> VirtualWorld:
-        made.append(VirtualWorld(tmp_path, str(next(ACCOUNTS))))
-        return made[-1]
-
-    yield make
-    for world in made:
-        world.close()
-
-
-@pytest.fixture
-def world(make_world: Callable[[], VirtualWorld]) -> VirtualWorld:
-    return make_world()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualWorld]:
+    """One emulator in this process for a module's cases; each takes a group of its own."""
+    made = VirtualWorld(tmp_path_factory.mktemp("world"), ACCOUNT)
+    yield made
+    made.close()

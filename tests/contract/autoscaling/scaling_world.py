@@ -7,17 +7,20 @@ an hour of history takes as long as its steps take to compute.
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from group_request import group_request
 from moto.moto_api._internal import mock_random
 from paper_hosts import FakeDriver
 from werkzeug.test import Client
 
 from sglocal.aws.emulator import Emulator, Settings, configure_moto
+from sglocal.aws.fault_list import parse_fault
 from sglocal.aws.jobs import SteppedJobs
 from sglocal.clock import VirtualClock
 
@@ -40,7 +43,8 @@ class VirtualWorld:
         settings = Settings(
             account, REGION, folder / account, folder / account / "cache", "containers", 5566
         )
-        self.clock, self.jobs, self.driver = VirtualClock(), SteppedJobs(), FakeDriver()
+        self.clock, self.jobs = VirtualClock(), SteppedJobs()
+        self.driver: Any = FakeDriver()
         self.emulator = Emulator(settings, self.driver, clock=self.clock, jobs=self.jobs)
         self.extensions = extensions.install(self.emulator)
         self._app = Client(AwsApp(self.emulator))
@@ -86,6 +90,54 @@ class VirtualWorld:
             self.clock.advance(min(tick_s, end - self.clock()))
             self.jobs.run()
             self.emulator.step()
+
+    def create_group(self, name: str, given: Mapping[str, Any]) -> None:
+        """A VPC, a launch template and a group on it, by default in two zones."""
+        ec2 = self.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+        subnets = [
+            ec2.create_subnet(
+                VpcId=vpc, CidrBlock=f"10.40.{16 * number}.0/20", AvailabilityZone=f"{REGION}{zone}"
+            )["Subnet"]["SubnetId"]
+            for number, zone in enumerate("abc"[: given.get("zones", 2)])
+        ]
+        image = ec2.describe_images(Owners=["self"])["Images"][0]["ImageId"]
+        made = ec2.create_launch_template(
+            LaunchTemplateName=name,
+            LaunchTemplateData={"ImageId": image, "InstanceType": "g6e.xlarge"},
+        )
+        template = made["LaunchTemplate"]["LaunchTemplateId"]
+        request, pool = group_request(name, given, template, subnets)
+        self.client("autoscaling").create_auto_scaling_group(**request)
+        if pool is not None:
+            self.client("autoscaling").put_warm_pool(AutoScalingGroupName=name, **pool)
+
+    def new_template_version(self, name: str) -> None:
+        """Another version, for the group's next launches."""
+        ec2 = self.client("ec2")
+        versions = ec2.describe_launch_template_versions(LaunchTemplateName=name)
+        data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+        self.client("autoscaling").update_auto_scaling_group(
+            AutoScalingGroupName=name,
+            LaunchTemplate={"LaunchTemplateName": name, "Version": "$Latest"},
+        )
+
+    def fault(self, given: Mapping[str, Any]) -> None:
+        """A host that dies (`dies: <instance id>`), or what POST /_sglocal/faults takes."""
+        if "dies" in given:
+            self.driver.states[given["dies"]] = "gone"
+        else:
+            self.extensions.faults.add(parse_fault(given))
+
+    def remove_group(self, name: str) -> None:
+        """Delete by force, end every fault, and wait for the last instance."""
+        self.extensions.faults.clear()
+        if name in self.emulator.autoscaling.autoscaling_groups:
+            self.client("autoscaling").delete_auto_scaling_group(
+                AutoScalingGroupName=name, ForceDelete=True
+            )
+            self.advance(10)
 
     def metadata(self, instance_id: str, path: str) -> str | None:
         """What the instance metadata service answers at a path below /latest/."""

@@ -15,7 +15,6 @@ from sglocal.aws.autoscaling.arriving import (
     advance_launching,
     advance_warming,
     drop,
-    register_running,
 )
 from sglocal.aws.autoscaling.launching import launch, launch_warm, take_from_pool
 from sglocal.aws.autoscaling.leaving import (
@@ -29,7 +28,6 @@ from sglocal.aws.autoscaling.leaving import (
 from sglocal.aws.autoscaling.lifecycle import State
 from sglocal.aws.autoscaling.records import (
     Activity,
-    MemberRecord,
     all_members,
     find_member,
     record_of,
@@ -64,8 +62,6 @@ class Groups:
     # -- one member -------------------------------------------------------------------------------
 
     def _advance(self, group: Any, state: Any) -> None:
-        if not hasattr(state, "sgl"):
-            self._adopt(group, state)
         emulator, at = self.emulator, State(state.lifecycle_state)
         if at in lifecycle.LEAVING:
             if advance_leaving(emulator, group, state):
@@ -82,12 +78,6 @@ class Groups:
             self._detach(group, state)
         else:
             health_check.check(emulator, group, state)
-
-    def _adopt(self, group: Any, state: Any) -> None:
-        """A member that AttachInstances brought: moto made it, in service."""
-        clock = self.emulator.clock
-        state.sgl = MemberRecord(clock(), None, 0, in_service_at=clock())
-        register_running(self.emulator, group, state)
 
     def _detach(self, group: Any, state: Any) -> None:
         if advance_detaching(self.emulator, group, state):

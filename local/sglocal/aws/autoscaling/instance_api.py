@@ -16,12 +16,19 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
 from sglocal.aws.autoscaling import causes
+from sglocal.aws.autoscaling.arriving import register_running
 from sglocal.aws.autoscaling.capacity_api import lower_desired
 from sglocal.aws.autoscaling.health_check import in_grace, mark
 from sglocal.aws.autoscaling.leaving import stand_by
 from sglocal.aws.autoscaling.lifecycle import LEAVING, Event, State, after, knows
 from sglocal.aws.autoscaling.lookup import find_group, find_instance, find_members
-from sglocal.aws.autoscaling.records import Activity, all_members, record_of, suspended
+from sglocal.aws.autoscaling.records import (
+    Activity,
+    MemberRecord,
+    all_members,
+    record_of,
+    suspended,
+)
 from sglocal.aws.emulator import Emulator
 
 PROCESSES = (
@@ -159,9 +166,11 @@ class InstanceCalls:
             for instance in joining:
                 instance.autoscaling_group = group
                 backend.ec2_backend.create_tags([instance.id], {ASG_NAME_TAG: name})
-                group.instance_states.append(
-                    InstanceState(instance, protected_from_scale_in=protected)
-                )
+                state: Any = InstanceState(instance, protected_from_scale_in=protected)
+                now = self.emulator.clock()
+                state.sgl = MemberRecord(now, None, 0, in_service_at=now)
+                group.instance_states.append(state)
+                register_running(self.emulator, group, state)
             group.set_desired_capacity(wanted)
 
         return attach_instances

@@ -20,7 +20,11 @@ from sglocal.aws.emulator import Emulator
 log = logging.getLogger(__name__)
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-NO_CAPACITY = ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "SpotMaxPriceTooLow")
+NO_CAPACITY = (
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientFreeAddressesInSubnet",
+)
 
 
 def launch(emulator: Emulator, group: Any, step: Launch) -> None:

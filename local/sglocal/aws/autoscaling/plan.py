@@ -213,8 +213,10 @@ def _fill_pool(group: GroupView, steps: Sequence[Step]) -> list[Step]:
     lacking = group.pool.size(group.desired, group.maximum) - len(held) - returned
     if lacking > 0 and group.may.launch and group.places:
         # Zones of the group count too: what leaves the pool later should even them out.
+        taking = [m for m in group.warm if m.instance_id in taken]
         serving = [m for m in group.members if m.state in ACTIVE]
-        filled = Counter(m.zone for m in (*serving, *held))
+        filled = Counter(m.zone for m in (*serving, *taking, *held))
+        filled.update(s.place.zone for s in steps if isinstance(s, Launch))
         for _ in range(lacking):
             place = _emptiest(group, filled)
             filled[place.zone] += 1

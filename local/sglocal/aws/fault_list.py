@@ -1,0 +1,102 @@
+"""What goes wrong on purpose: pure, a list of faults and which of them meets a call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sglocal.errors import LocalError
+
+FIELDS = ("api", "code", "message", "zone", "instance_type", "times", "latency_s")
+# Calls that groups make too; their faults are found where instances are started.
+LAUNCHING = ("RunInstances", "StartInstances")
+LONGEST_LATENCY_S = 300.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a call fails or is late.
+
+    `api`: the operation, or `*`. `code` empty: only late. `zone`, `instance_type` empty: any;
+    `times`: how many calls it meets, None without end.
+    """
+
+    api: str
+    code: str = ""
+    message: str = ""
+    zone: str = ""
+    instance_type: str = ""
+    times: int | None = None
+    latency_s: float = 0.0
+
+    def meets(self, api: str, zone: str, instance_type: str) -> bool:
+        """Whether a call is one that it spoils."""
+        return (
+            self.api in ("*", api)
+            and self.zone in ("", zone)
+            and self.instance_type in ("", instance_type)
+        )
+
+
+def parse_fault(given: Mapping[str, Any]) -> Fault:
+    """A fault from a JSON object. Raises LocalError with the field that is wrong."""
+    unknown = sorted(given.keys() - set(FIELDS))
+    if unknown:
+        raise LocalError(f"faults: unknown field {unknown[0]}; known are {', '.join(FIELDS)}")
+    for name in ("api", "code", "message", "zone", "instance_type"):
+        if not isinstance(given.get(name, ""), str):
+            raise LocalError(f'faults: "{name}" must be a string')
+    times, latency = given.get("times"), given.get("latency_s", 0)
+    if times is not None and (not isinstance(times, int) or times < 1):
+        raise LocalError('faults: "times" must be a number from 1')
+    if not isinstance(latency, int | float) or not 0 <= latency <= LONGEST_LATENCY_S:
+        raise LocalError(f'faults: "latency_s" must be a number from 0 to {LONGEST_LATENCY_S:g}')
+    if not given.get("api") or not (given.get("code") or latency):
+        raise LocalError('faults: "api" and one of "code" and "latency_s" are needed')
+    placed = given.get("zone") or given.get("instance_type")
+    if placed and given["api"] not in LAUNCHING:
+        raise LocalError(f"faults: zone and instance_type go with {' and '.join(LAUNCHING)} only")
+    return Fault(**{**given, "latency_s": float(latency)})
+
+
+@dataclass
+class FaultList:
+    """The faults in force, by number. Not thread-safe: hold the emulator's lock."""
+
+    active: dict[int, Fault] = field(default_factory=dict)
+    _left: dict[int, int] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def add(self, fault: Fault) -> int:
+        """Put a fault in force; its number."""
+        number = next(self._numbers)
+        self.active[number] = fault
+        if fault.times is not None:
+            self._left[number] = fault.times
+        return number
+
+    def clear(self) -> None:
+        """End every fault."""
+        self.active.clear()
+        self._left.clear()
+
+    def end(self, number: int) -> bool:
+        """End one fault; False when there is none of that number."""
+        self._left.pop(number, None)
+        return self.active.pop(number, None) is not None
+
+    def take(self, api: str, zone: str = "", instance_type: str = "") -> Fault | None:
+        """The oldest fault that meets the call, counted as used; None when it goes well."""
+        for number, fault in self.active.items():
+            if fault.meets(api, zone, instance_type):
+                self._use(number)
+                return fault
+        return None
+
+    def _use(self, number: int) -> None:
+        if number in self._left:
+            self._left[number] -= 1
+            if self._left[number] == 0:
+                del self._left[number], self.active[number]

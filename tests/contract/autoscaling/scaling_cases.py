@@ -1,0 +1,285 @@
+"""Cases as data: `given` a group, `steps` that call and expect, the page they rest on.
+
+docs/reference/local.md explains the fields.
+Every duration is in seconds; on AWS it is multiplied by `Runner.patience`, because EC2 takes
+minutes where the emulator's hosts on paper take a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import yaml
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, ConfigDict
+
+CASES = Path(__file__).parents[1] / "cases" / "autoscaling"
+WITHIN_S = 30
+NAME = re.compile(r"^\$(\w+)(?:\.(-?\d+))?$")
+
+
+class Strict(BaseModel):
+    """No field that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Refusal(Strict):
+    """The error a call must end with; `message` is a regular expression."""
+
+    code: str
+    message: str
+
+
+class Step(Strict):
+    """One thing done or expected. `call`: an Auto Scaling operation, the group's name filled in."""
+
+    call: str | None = None
+    arguments: dict[str, Any] = {}
+    refused: Refusal | None = None
+    repeat: int = 1
+    every: float = 0.0
+    remember: dict[str, str] = {}
+    wait: float | None = None
+    expect: dict[str, Any] | None = None
+    within: float = WITHIN_S
+    holds: float | None = None
+    ec2: Literal["terminate", "stop"] | None = None
+    instance: str | None = None
+    fault: dict[str, Any] | None = None
+    template_version: bool = False
+
+
+class Case(Strict):
+    """One documented behaviour. `emulator_only`: the reason why it cannot be run on AWS."""
+
+    name: str
+    rests_on: str
+    given: dict[str, Any]
+    steps: list[Step]
+    emulator_only: str = ""
+
+
+def load() -> list[tuple[str, Case]]:
+    """Every case with the name of its file, in order."""
+    found = []
+    for file in sorted(CASES.glob("*.yaml")):
+        for document in yaml.safe_load(file.read_text()):
+            found.append((file.stem, Case.model_validate(document)))
+    return found
+
+
+class World(Protocol):
+    """Where a case runs."""
+
+    emulated: bool
+
+    def client(self, service: str) -> Any: ...
+    def advance(self, seconds: float) -> None: ...
+    def clock(self) -> float: ...
+    def create_group(self, name: str, given: Mapping[str, Any]) -> None: ...
+    def new_template_version(self, name: str) -> None: ...
+    def metadata(self, instance_id: str, path: str) -> str | None: ...
+    def fault(self, given: Mapping[str, Any]) -> None: ...
+
+
+class Runner:
+    """Runs one case; `patience` stretches every wait."""
+
+    def __init__(self, world: World, name: str, *, patience: float = 1.0) -> None:
+        self.world = world
+        self.name = name
+        self.patience = patience
+        self.names: dict[str, Any] = {}
+        self.scaling = world.client("autoscaling")
+
+    def run(self, case: Case) -> None:
+        """Raise AssertionError with the step that does not hold."""
+        self.world.create_group(self.name, case.given)
+        for number, step in enumerate(case.steps, start=1):
+            try:
+                self._step(step)
+            except AssertionError as error:
+                raise AssertionError(f"step {number} of {case.name!r}: {error}") from error
+
+    def _step(self, step: Step) -> None:
+        if step.wait is not None:
+            self.world.advance(step.wait * self.patience)
+        if step.fault is not None:
+            self.world.fault(self._filled(step.fault))
+        if step.template_version:
+            self.world.new_template_version(self.name)
+        if step.call is not None:
+            for _ in range(step.repeat):
+                self._call(step)
+                self.world.advance(step.every)
+        if step.ec2 is not None:
+            self._power(step.ec2, self._filled(step.instance))
+        if step.expect is not None:
+            self._expect(step, step.expect)
+        for name, value in step.remember.items():
+            self.names[name] = self._filled(value)
+
+    def _call(self, step: Step) -> None:
+        assert step.call is not None
+        arguments = self._filled(step.arguments)
+        needs_group = step.call not in (
+            "set_instance_health",
+            "terminate_instance_in_auto_scaling_group",
+        )
+        if needs_group:
+            arguments = {"AutoScalingGroupName": self.name, **arguments}
+        said = self._said(step.call, arguments)
+        if step.refused is None:
+            assert said is None, f"{step.call}: {said}"
+        else:
+            assert said is not None, f"{step.call} was not refused"
+            assert said["Code"] == step.refused.code, said
+            assert re.search(step.refused.message, said["Message"]), said
+
+    def _said(self, call: str, arguments: dict[str, Any]) -> dict[str, str] | None:
+        """The error that a call ends with, or None."""
+        try:
+            getattr(self.scaling, call)(**arguments)
+        except ClientError as error:
+            refusal: dict[str, str] = error.response["Error"]
+            return refusal
+        return None
+
+    def _power(self, what: str, instance_id: str) -> None:
+        getattr(self.world.client("ec2"), f"{what}_instances")(InstanceIds=[instance_id])
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def _filled(self, value: Any) -> Any:
+        """`$name`, `$group.0` (oldest first) and `$warm.0` replaced by what they stand for."""
+        if isinstance(value, dict):
+            return {self._filled(key): self._filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._filled(item) for item in value]
+        match = NAME.match(value) if isinstance(value, str) else None
+        if match is None:
+            return value
+        name, position = match[1], match[2]
+        if position is None:
+            return self.names[name]
+        members = {"group": self.members, "warm": self.warm}[name]()
+        return self._oldest_first(members)[int(position)]
+
+    def _oldest_first(self, members: list[dict[str, Any]]) -> list[str]:
+        ids = [member["InstanceId"] for member in members]
+        answer = self.world.client("ec2").describe_instances(InstanceIds=ids)
+        found = [i for r in answer["Reservations"] for i in r["Instances"]]
+        found.sort(key=lambda i: (i["LaunchTime"], ids.index(i["InstanceId"])))
+        return [i["InstanceId"] for i in found]
+
+    # -- what is seen -----------------------------------------------------------------------------
+
+    def group(self) -> dict[str, Any]:
+        answer = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])
+        found: dict[str, Any] = answer["AutoScalingGroups"][0]
+        return found
+
+    def members(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.group()["Instances"]
+        return found
+
+    def warm(self) -> list[dict[str, Any]]:
+        answer = self.scaling.describe_warm_pool(AutoScalingGroupName=self.name)
+        found: list[dict[str, Any]] = answer["Instances"]
+        return found
+
+    def lifecycle(self, instance_id: str) -> str | None:
+        answer = self.scaling.describe_auto_scaling_instances(InstanceIds=[instance_id])
+        found = answer["AutoScalingInstances"]
+        return str(found[0]["LifecycleState"]) if found else None
+
+    def health(self, instance_id: str) -> str | None:
+        answer = self.scaling.describe_auto_scaling_instances(InstanceIds=[instance_id])
+        found = answer["AutoScalingInstances"]
+        return str(found[0]["HealthStatus"]).capitalize() if found else None
+
+    def ec2_state(self, instance_id: str) -> str:
+        answer = self.world.client("ec2").describe_instances(InstanceIds=[instance_id])
+        return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    def zones(self) -> dict[str, int]:
+        serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
+        return dict(Counter(m["AvailabilityZone"][-1] for m in serving))
+
+    def activities(self) -> list[dict[str, Any]]:
+        answer = self.scaling.describe_scaling_activities(AutoScalingGroupName=self.name)
+        found: list[dict[str, Any]] = answer["Activities"]
+        return found
+
+    # -- what is expected -------------------------------------------------------------------------
+
+    def _expect(self, step: Step, expected: dict[str, Any]) -> None:
+        deadline = self.world.clock() + step.within * self.patience
+        while wrong := self._differences(expected):
+            assert self.world.clock() < deadline, f"not within {step.within:g} s: {wrong}"
+            self.world.advance(1.0)
+        until = self.world.clock() + (step.holds or 0.0) * self.patience
+        while self.world.clock() < until:
+            self.world.advance(1.0)
+            wrong = self._differences(expected)
+            assert not wrong, f"does not hold for {step.holds:g} s: {wrong}"
+
+    def _differences(self, expected: dict[str, Any]) -> list[str]:
+        wrong = []
+        for key, value in expected.items():
+            if key == "metadata" and not self.world.emulated:
+                continue  # readable on the instance only
+            wrong += [f"{key}: {said}" for said in _CHECKS[key](self, self._filled(value))]
+        return wrong
+
+    def _states(self, members: list[dict[str, Any]], value: Mapping[str, int]) -> list[str]:
+        seen = dict(Counter(m["LifecycleState"] for m in members))
+        return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
+
+    def _types(self, value: Mapping[str, int]) -> list[str]:
+        seen = dict(Counter(m["InstanceType"] for m in self.members()))
+        return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
+
+    def _each(self, value: Mapping[str, Any], look: Callable[[str], Any]) -> list[str]:
+        seen = {key: look(key) for key in value}
+        return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
+
+    def _fields(self, value: Mapping[str, Any]) -> list[str]:
+        group = self.group()
+        return self._each(value, lambda key: group.get(key))
+
+    def _history(self, value: list[Mapping[str, str]]) -> list[str]:
+        """Each wanted activity is there: every field matches its regular expression."""
+        seen = self.activities()
+        missing = [want for want in value if not any(_matches(want, a) for a in seen)]
+        return [f"no activity like {dict(want)} in {seen[:4]}" for want in missing]
+
+    def _among(self, value: Mapping[str, list[str]]) -> list[str]:
+        ids = {m["InstanceId"] for m in self.members()}
+        wrong = [f"{i} is missing" for i in value.get("in", []) if i not in ids]
+        return wrong + [f"{i} is still there" for i in value.get("out", []) if i in ids]
+
+
+def _matches(wanted: Mapping[str, str], activity: Mapping[str, Any]) -> bool:
+    return all(re.search(text, str(activity.get(key, ""))) for key, text in wanted.items())
+
+
+_TARGET = "meta-data/autoscaling/target-lifecycle-state"
+_CHECKS: dict[str, Callable[[Runner, Any], list[str]]] = {
+    "group": lambda run, value: run._states(run.members(), value),
+    "warm": lambda run, value: run._states(run.warm(), value),
+    "zones": lambda run, value: [] if run.zones() == value else [f"{value}, got {run.zones()}"],
+    "fields": lambda run, value: run._fields(value),
+    "lifecycle": lambda run, value: run._each(value, run.lifecycle),
+    "health": lambda run, value: run._each(value, run.health),
+    "ec2": lambda run, value: run._each(value, run.ec2_state),
+    "types": lambda run, value: run._types(value),
+    "metadata": lambda run, value: run._each(value, lambda i: run.world.metadata(i, _TARGET)),
+    "members": lambda run, value: run._among(value),
+    "activities": lambda run, value: run._history(value),
+}
