@@ -31,7 +31,6 @@ class Control:
         self._own_address = os.environ.get(HOST_ADDRESS)
         self.registrar = Registrar(router, self._source())
         self._secrets = SecretReader(router, secrets_changed)
-        self._secrets_changed = secrets_changed
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._peering: asyncio.Task[None] | None = None
@@ -89,16 +88,21 @@ class Control:
         secrets = await asyncio.to_thread(read_secret_files, old, change.document)
         if change.keys:
             new = change.document
-            router.configure(new)
+            self._configure(old, new)
             for which, (origin, text) in secrets.items():
                 take_secret(router, which, text, origin)
-            if secrets and self._secrets_changed is not None:
-                self._secrets_changed()
             self.registrar.configure(self._source() if new.discovery != old.discovery else None)
             if new.peers != old.peers:
                 await self._stop_peering()
                 self._start_peering()
         return change
+
+    def _configure(self, old: RouterDocument, new: RouterDocument) -> None:
+        try:
+            self.router.configure(new)
+        except BaseException:  # half a document must not stay in force
+            self.router.configure(old)
+            raise
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -19,7 +19,7 @@ from sglrouter.access.key_source import take_secrets
 from sglrouter.data_plane import DataPlane
 from sglrouter.fleet.peers import Peers
 from sglrouter.log import Log, LogHandler
-from sglrouter.models import parse_document
+from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import mirror_workers
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
@@ -87,7 +87,7 @@ class DataProcess:
     async def _take(self, message: Message) -> None:
         router = self.router
         if isinstance(message, Document):
-            router.configure(parse_document(message.document, "the parent process"))
+            router.configure(RouterDocument.model_validate_json(message.document))
             router.workers.stale_s = STALE_S
         elif isinstance(message, View):
             self._mirror(message)
@@ -139,7 +139,7 @@ async def _run(channel_fd: int, memory_fd: int, listener_fds: Sequence[int]) -> 
         first = await channel.receive()
         if not isinstance(first, Document):
             raise ChannelError("the parent did not begin with a document")
-        document = parse_document(first.document, "the parent process")
+        document = RouterDocument.model_validate_json(first.document)
         router = Router(document, log, memory=map_memory(memory_fd))
         await DataProcess(router, channel, sockets).run()
     finally:

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import traceback
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from sglrouter.access.key_source import secrets_dump
@@ -38,7 +39,7 @@ from sglrouter.shared import (
     map_memory,
 )
 
-START_S = 30.0
+START_S = 60.0
 # A data process that has said nothing for so long, or taken nothing, is ended.
 HUNG_S, MAX_WAITING_BYTES = 30.0, 64 * 1024 * 1024
 # Before a data process is started again; doubles while it does not live for WELL_S.
@@ -57,6 +58,10 @@ class Child:
     heard_at: float
     ready: bool = False
     listeners: list[int] = field(default_factory=list)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
 
 
 def assign(ready: list[int], count: int) -> dict[int, list[int]]:
@@ -117,6 +122,8 @@ class Supervisor:
         delay = 0.0
         while not self._ending:
             await asyncio.sleep(delay)
+            if self._ending:
+                return
             began = self.router.clock()
             fields: dict[str, object] = {"process": number}
             try:
@@ -131,7 +138,8 @@ class Supervisor:
     async def _run(self, number: int) -> int:
         """Start a data process and listen to it; returns its exit status."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as stack:
+            stack.callback(ours.close)
             inherited = [theirs.fileno(), self._memory, *(s.fileno() for s in self._listeners)]
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -140,6 +148,7 @@ class Supervisor:
                 *map(str, [number, *inherited]),
                 pass_fds=inherited,
             )
+            stack.pop_all()
         child = Child(number, process, await Channel.open(ours), self.router.clock())
         try:
             self._children[number] = child
@@ -175,7 +184,7 @@ class Supervisor:
             async with asyncio.timeout(END_S):
                 return await child.process.wait()
         except (TimeoutError, asyncio.CancelledError):
-            child.process.kill()
+            child.kill()
             return await child.process.wait()
 
     def _assign(self) -> None:
@@ -213,13 +222,14 @@ class Supervisor:
                 child.channel.send(view, encode(others))
                 if now - child.heard_at > HUNG_S or child.channel.waiting > MAX_WAITING_BYTES:
                     self.log.write("process_hung", {"process": child.number})
-                    child.process.kill()
+                    child.kill()
             await asyncio.sleep(INTERVAL_S)
 
     async def reload(self, document: RouterDocument) -> Change:
         change = await self.control.reload(document)
         if change.keys:
             self._tell(encode(self._document()))
+            self._tell_secrets()  # after the document that names them
         return change
 
     # the end
@@ -252,6 +262,8 @@ class Supervisor:
     async def stop(self) -> None:
         """End what still runs and close everything."""
         self._ending = True
+        for child in self._children.values():
+            child.kill()
         for task in self._keepers:
             task.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)

@@ -122,6 +122,24 @@ def test_memory_is_one_for_every_process_that_maps_it():
     os.close(descriptor)
 
 
+def test_log_lines_of_processes_that_share_a_pipe_are_not_torn():
+    """Each write is whole lines, small enough for a pipe to take at once (pipe(7): in packet mode
+    one read is one write)."""
+    reading, writing = os.pipe2(os.O_DIRECT)
+    log = Log(writing)
+    for n in range(100):
+        log.write("x", {"n": n, "text": "." * 300})
+    log.close()
+    os.close(writing)
+    packets = []
+    while packet := os.read(reading, 65536):
+        packets.append(packet)
+    os.close(reading)
+    assert all(packet.endswith(b"\n") for packet in packets)
+    assert [json.loads(x)["n"] for x in b"".join(packets).splitlines()] == list(range(100))
+    assert 9 <= len(packets) < 40
+
+
 def test_a_taken_port_is_not_shared_by_accident():
     """Although several processes of one router share theirs."""
     ours = make_listeners("127.0.0.1", 0, 3)

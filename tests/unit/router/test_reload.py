@@ -148,6 +148,31 @@ def test_new_keys_are_in_force_at_once_and_a_wrong_key_file_refuses_the_document
     lab.run(scenario())
 
 
+def test_a_document_that_fails_half_way_is_taken_back_whole(lab, monkeypatch):
+    """Here: the machine has no root certificates for a new external."""
+
+    async def scenario():
+        async with lab.world(lab.FakeWorker()) as world:
+            real = world.router._configure_externals
+
+            def fails(document):
+                if document.policy == "round_robin":
+                    raise OSError("no certificates")
+                real(document)
+
+            monkeypatch.setattr(world.router, "_configure_externals", fails)
+            before, extra = world.router.document, {"b": {"models": ["x"]}}
+            with pytest.raises(OSError, match="no certificates"):
+                await world.service.reload(
+                    edited(world, policy="round_robin", fleets={**before.fleets, **extra})
+                )
+            assert world.router.document is before
+            assert [p.name for p in world.router.policies.values()] == ["prefix_aware"]
+            assert (await world.ask(lab.post())).status == 200
+
+    lab.run(scenario())
+
+
 def test_another_source_of_workers_replaces_the_first(lab, tmp_path):
     """From the document's own list to a file."""
 
