@@ -1,17 +1,20 @@
 """The default policy: where the prompt's prefix is cached, unless that worker is overloaded.
 
-The rule is E2 of Preble (arXiv 2407.00023, section 4.1), on an index of what was sent where
-instead of the engines' own caches.
+The rule is E2 of Preble (arXiv 2407.00023), on an index of what was sent where instead of the
+engines' own caches. Long texts have a home among the workers that all routers compute alike, so
+that several routers, which share no index, do not each place a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from xxhash import xxh3_64_intdigest
+
 from sglrouter.models import PolicyName
-from sglrouter.policy.base import C, Choice, Request
+from sglrouter.policy.base import C, Candidate, Choice, Request
 from sglrouter.policy.index import PrefixIndex
-from sglrouter.policy.prompt import TOKENS_AT
+from sglrouter.policy.prompt import TOKENS_AT, Prompt
 
 #: A running request costs a worker about as much as this many prompt tokens.
 TOKENS_PER_REQUEST = 60
@@ -19,8 +22,9 @@ TOKENS_PER_REQUEST = 60
 OVERLOAD_FACTOR, OVERLOAD_EXTRA = 1.5, 4
 #: Only a match of more than this share of the prompt is worth a detour.
 EXPLOIT_SHARE = 0.5
-#: Matches of this share of the longest are as good.
-NEARLY = 0.9
+#: A cold prompt of this many blocks (8 KB) goes to its home (see `_home`), unless that worker has
+#: more work than the cheapest, by this share of the prompt.
+HOME_BLOCKS, HOME_SLACK = 16, 0.25
 
 
 class PrefixAware:
@@ -38,7 +42,7 @@ class PrefixAware:
         blocks, tokens = prompt.blocks, prompt.tokens
         match = self.index.match(blocks)
         depths = match.depths()
-        worker, reason = self._decide(workers, depths, tokens * EXPLOIT_SHARE)
+        worker, reason = self._decide(workers, prompt, depths)
         self.index.record(blocks, match, worker.slot)
         matched = TOKENS_AT[depths[worker.slot]] if worker.slot in depths else 0
         self._prompt_tokens += tokens
@@ -46,18 +50,23 @@ class PrefixAware:
         return Choice(worker, reason, matched, tokens - matched)
 
     def _decide(
-        self, workers: Sequence[C], depths: Mapping[int, int], least: float
+        self, workers: Sequence[C], prompt: Prompt, depths: Mapping[int, int]
     ) -> tuple[C, str]:
-        """`depths`: blocks that the worker of a slot has; `least`: tokens that are worth it."""
+        """`depths`: blocks that the worker of a slot has."""
         loads = [worker.load for worker in workers]
         bound = OVERLOAD_FACTOR * sum(loads) / len(loads) + OVERLOAD_EXTRA
         cool = workers  # never empty: the least loaded is not above the mean
         if max(loads) > bound:
             cool = [worker for worker in workers if worker.load <= bound]
         cheapest = _cheapest(cool, depths)
-        holders = _holders(workers, depths, least) if depths else []
+        least = EXPLOIT_SHARE * prompt.tokens
+        holders = _holders(workers, depths, least) if depths else ()
         if not holders:
-            return cheapest, "cold"
+            if len(prompt.blocks) < HOME_BLOCKS:
+                return cheapest, "cold"
+            home = _home(cool, prompt.blocks)
+            worse = _work(home, depths) - _work(cheapest, depths)
+            return (home if worse <= HOME_SLACK * prompt.tokens else cheapest), "cold"
         if cool is not workers:
             holders = [worker for worker in holders if worker.load <= bound]
         if not holders:
@@ -82,12 +91,28 @@ class PrefixAware:
 
 
 def _holders(workers: Sequence[C], depths: Mapping[int, int], least: float) -> Sequence[C]:
-    """The workers with the longest match or nearly so, if it has more than `least` tokens."""
-    found = [(TOKENS_AT[depths[w.slot]], w) for w in workers if w.slot in depths]
-    longest = max((tokens for tokens, _ in found), default=0)
-    if longest <= least:
+    """The workers with the longest match, if it has more than `least` tokens."""
+    held = [worker for worker in workers if worker.slot in depths]
+    longest = max((depths[worker.slot] for worker in held), default=0)
+    if TOKENS_AT[longest] <= least:
         return ()
-    return [worker for tokens, worker in found if tokens >= NEARLY * longest]
+    return [worker for worker in held if depths[worker.slot] == longest]
+
+
+def _home(workers: Sequence[C], blocks: Sequence[int]) -> C:
+    """The worker that every router would take for a prompt that begins like this one.
+
+    Beginnings are told apart by a block in their second half, at a depth that is a power of two:
+    prompts about one text that differ in length mostly have the same.
+    """
+    key = blocks[(1 << len(blocks).bit_length() - 1) - 1]
+    return max(workers, key=lambda worker: xxh3_64_intdigest(worker.id.encode(), key))
+
+
+def _work(worker: Candidate, depths: Mapping[int, int]) -> int:
+    """Tokens that wait or run there, less what need not be computed again."""
+    work = worker.backlog + TOKENS_PER_REQUEST * worker.load
+    return work - TOKENS_AT[depths[worker.slot]] if worker.slot in depths else work
 
 
 def _cheapest(workers: Sequence[C], depths: Mapping[int, int]) -> C:

@@ -89,7 +89,7 @@ def test_a_short_match_decides_nothing(kit):
     fleet.done(first)
     again = fleet.policy.choose(hot(kit, 1, words=2000), fleet.workers)
     assert (again.reason, again.worker) == ("cold", first.worker)
-    first.worker.backlog = 4000
+    first.worker.backlog = 6000
     away = fleet.policy.choose(hot(kit, 2, words=2000), fleet.workers)
     assert (away.reason, away.worker is first.worker) == ("cold", False)
 
@@ -223,3 +223,30 @@ def test_statistics_say_what_was_matched(kit):
     assert found["matched_tokens"] == total > 0
     assert found["prompt_tokens"] > total
     assert found["index_entries"] == len(hot(kit, 0).prompt.blocks)
+
+
+def test_routers_that_know_nothing_of_each_other_place_a_long_text_alike(kit):
+    """Else each of them puts its own copy of a shared document somewhere."""
+    text = "A long document. " * 800
+    homes = set()
+    for router in range(4):
+        fleet = make_fleet(kit, 6)
+        fleet.workers[router].last_chosen = 9  # their turns differ
+        question = kit.view(kit.chat(text + f"And a question of router {router}."))
+        homes.add(fleet.policy.choose(question, fleet.workers).worker.id)
+    assert len(homes) == 1
+
+
+def test_different_long_texts_are_placed_on_different_workers(kit):
+    fleet = make_fleet(kit, 6)
+    texts = [kit.view(kit.chat(f"Document {n}. " * 800)) for n in range(120)]
+    got = counts(fleet.policy.choose(text, fleet.workers) for text in texts)
+    assert all(got[worker.id] >= 8 for worker in fleet.workers)
+
+
+def test_the_home_of_a_long_text_is_passed_over_when_it_is_busy(kit):
+    fleet = make_fleet(kit, 6)
+    request = kit.view(kit.chat("A long document. " * 800))
+    home = make_policy("prefix_aware").choose(request, fleet.workers).worker
+    home.backlog = request.prompt.tokens
+    assert fleet.policy.choose(request, fleet.workers).worker is not home
