@@ -119,6 +119,51 @@ def test_memory_gives_a_worker_the_bytes_that_llhttp_gives(lab):
     check()
 
 
+CHANGING = [
+    b"content-length",
+    b"x-request-id",
+    b"x-forwarded-for",
+    b"x-session-id",
+    b"traceparent",
+    b"x-amzn-trace-id",
+]
+VALUES = [
+    b"16",
+    b"a b",
+    b'a"b\\c',
+    b"",
+    b" 16",
+    b"16 ",
+    b"16\t",
+    b"t" * 300,
+    b"a\x00",
+    b"a\rb",
+    b"a\nb: c",
+    b"a\r\n b",
+    b"caf\xc3\xa9",
+    b"a\x7f",
+    b"0x10",
+    b"9" * 25,
+]
+
+
+@pytest.mark.parametrize("name", CHANGING)
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_in_a_remembered_head_is_judged_anew(lab, name, value):
+    """Nothing slips in where a harmless value stood."""
+    length = b"" if name == b"content-length" else b"content-length: 16\r\n"
+
+    def request(given: bytes) -> bytes:
+        return HOST + name + b": " + given + b"\r\n" + length + b"\r\n" + GOOD
+
+    async def scenario():
+        segments = [request(b"16")] * 3 + [request(value), request(b"16")]
+        with_memory = await served(lab, segments, memory=True)
+        assert with_memory == await served(lab, segments, memory=False)
+
+    lab.run(scenario())
+
+
 def test_a_head_seen_before_is_not_parsed_again(lab):
     """The third of the same kind is recalled, with its own length, ids and session."""
 
