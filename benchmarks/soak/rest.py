@@ -14,7 +14,12 @@ import aiohttp
 from benchmarks.soak.fleet import Fleet, SoakError
 
 #: The gauges that say that somebody is still served.
-_GAUGES = ("sglrouter_in_flight", "sglrouter_worker_in_flight", "sglrouter_client_connections")
+_GAUGES = (
+    "sglrouter_in_flight",
+    "sglrouter_queue_depth",
+    "sglrouter_worker_in_flight",
+    "sglrouter_client_connections",
+)
 REST_S = 30.0
 #: Idle connections to workers are closed after 4 s (wire/upstream.py), looked at each 0.25 s.
 IDLE_S = 6.0
@@ -60,12 +65,11 @@ async def _busy(session: aiohttp.ClientSession, admin: str) -> list[str]:
             workers: list[dict[str, Any]] = (await answer.json())["workers"]
     except (aiohttp.ClientError, OSError) as error:
         raise SoakError(f"the admin listener does not answer: {error}") from error
-    found = [
-        line for line in lines if line.startswith(_GAUGES) and not line.endswith((" 0", " 0.0"))
-    ]
-    return found + [
-        f"worker {row['id']}: {row['in_flight']}" for row in workers if row["in_flight"]
-    ]
+    gauges = [line for line in lines if line.startswith(_GAUGES)]
+    if {line.partition("{")[0].partition(" ")[0] for line in gauges} != set(_GAUGES):
+        raise SoakError(f"the metrics lack one of {', '.join(_GAUGES)}")
+    busy = [line for line in gauges if float(line.rpartition(" ")[2])]
+    return busy + [f"worker {row['id']}: {row['in_flight']}" for row in workers if row["in_flight"]]
 
 
 async def settled(fleet: Fleet) -> Held:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = tuple(
     ROOT / "requirements" / name for name in ("engine-cpu.txt", "engine-cpu-disaggregated.txt")
 )
-START_TIMEOUT_S = 240.0
+START_TIMEOUT_S = 480.0
 UNUSED_S = 7 * 86_400.0
 CONTEXT = 4096
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

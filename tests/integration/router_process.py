@@ -75,11 +75,14 @@ class RouterProcess:
 
     def at_rest(self) -> bool:
         """Nothing in flight: neither by its workers nor by its gauges."""
+        names = ("in_flight", "queue_depth", "worker_in_flight")
         gauges = [
-            line for line in self.metrics().splitlines()
-            if line.startswith(("sglrouter_in_flight", "sglrouter_queued{", "sglrouter_worker_in"))
-        ]  # fmt: skip
-        busy = any(float(line.rsplit(" ", 1)[1]) for line in gauges)
+            line
+            for line in self.metrics().splitlines()
+            if line.startswith(tuple(f"sglrouter_{name}{{" for name in names))
+        ]
+        assert len(gauges) >= len(names), "the metrics lack what at_rest reads"
+        busy = any(float(line.rpartition(" ")[2]) for line in gauges)
         return not busy and not any(worker["in_flight"] for worker in self.workers())
 
     def lines(self, event: str) -> list[dict[str, Any]]:
