@@ -34,7 +34,7 @@ class Attempt(Answer, ABC):
         "_first_byte_s",
         "_half",
         "_paired_body",
-        "_probing",
+        "_probe",
         "attempts",
         "cached_tokens",
         "connecting",
@@ -60,7 +60,7 @@ class Attempt(Answer, ABC):
         self.target: Target | None = None
         self.deadline = self._first_byte_s = 0.0
         self.attempts = self.cached_tokens = self._backlog = 0
-        self._probing = False
+        self._probe = 0
         self.connecting: asyncio.Task[None] | None = None
         self._half: pairs.PrefillHalf | None = None
         self._paired_body = b""
@@ -93,7 +93,7 @@ class Attempt(Answer, ABC):
     def _aim_at_worker(self, fleet: Fleet, worker: Worker) -> None:
         worker.last_chosen = next(self.router.choices)
         if fleet.sick:
-            self._probing = worker.breaker.sent(self.router.now)
+            self._probe = worker.breaker.sent(self.router.now)
         self._aim(worker)
 
     def _send_pair(self, *, fresh: bool) -> None:
@@ -194,6 +194,6 @@ class Attempt(Answer, ABC):
         target.in_flight -= 1
         if isinstance(target, Worker):
             self._forget_backlog(target)
-            if self._probing:
-                self._probing = False
-                target.breaker.abandoned()
+            if self._probe:
+                target.breaker.abandoned(self._probe)
+                self._probe = 0

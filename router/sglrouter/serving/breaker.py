@@ -22,19 +22,28 @@ class State(Enum):
 class Breaker:
     """The last `window` outcomes are bits of one number, the newest lowest; 1 is a failure."""
 
-    __slots__ = ("_open_s", "_outcomes", "_seen", "_settings", "_streak", "opened_until", "probing")
+    __slots__ = (
+        "_open_s",
+        "_outcomes",
+        "_probes",
+        "_seen",
+        "_settings",
+        "_streak",
+        "opened_until",
+        "probe",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open_s = 0.0  # how long it was last opened; 0: closed since it last proved itself
         self.opened_until = 0.0  # 0: closed
-        self.probing = False
+        self.probe = self._probes = 0  # number of the probe that runs, and of the last one
         self._close()
 
     def _close(self) -> None:
         self._outcomes = self._seen = self._streak = 0
         self.opened_until = 0.0
-        self.probing = False
+        self.probe = 0
 
     def configure(self, settings: Settings) -> None:
         """The document changed: what is open stays open."""
@@ -51,18 +60,23 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether a request may be sent: closed, or half-open and nobody probes yet."""
-        return self.closed or (now >= self.opened_until and not self.probing)
+        return self.closed or (now >= self.opened_until and not self.probe)
 
-    def sent(self, now: float) -> bool:
-        """A request goes to the worker. True: it is the probe; then tell how it ended."""
-        if self.closed or self.probing or now < self.opened_until:
-            return False
-        self.probing = True
-        return True
+    def sent(self, now: float) -> int:
+        """A request goes to the worker. Not 0: it is this probe; then tell how it ended."""
+        if self.closed or self.probe or now < self.opened_until:
+            return 0
+        self._probes += 1
+        self.probe = self._probes
+        return self.probe
 
-    def abandoned(self) -> None:
-        """The probe ended without a verdict, e.g. its client left: another may probe."""
-        self.probing = False
+    def abandoned(self, probe: int) -> None:
+        """The probe ended, perhaps without a verdict, e.g. as its client left: another may probe.
+
+        By its number, since a request sent before may have given the verdict meanwhile.
+        """
+        if self.probe == probe:
+            self.probe = 0
 
     def succeeded(self) -> None:
         """The worker began to answer."""
@@ -104,5 +118,5 @@ class Breaker:
         settings = self._settings
         self._open_s = min(settings.max_open_s, max(settings.open_s, 2 * self._open_s))
         self.opened_until = now + self._open_s
-        self.probing = False
+        self.probe = 0
         self._streak = 0

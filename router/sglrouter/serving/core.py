@@ -18,7 +18,7 @@ from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer, Peers
 from sglrouter.fleet.workers import STALE_S, Worker, WorkerSet
 from sglrouter.log import Log
-from sglrouter.models import RouterDocument
+from sglrouter.models import Affinity, RouterDocument
 from sglrouter.policy import Policy, make_policy
 from sglrouter.serving.accounting import account, account_local
 from sglrouter.serving.attempt import Attempt
@@ -80,6 +80,7 @@ class Router:
         self.draining = False  # /health says so
         self.stopping = False  # nothing new is accepted
         self._memory = memory
+        self._affinity: Affinity | None = None
         self._pumping = False
         self._id_prefix = secrets.token_hex(6)
         self._ids = itertools.count(1)
@@ -87,11 +88,12 @@ class Router:
 
     def configure(self, document: RouterDocument) -> None:
         """Put a document in force. What runs goes on; what waits for a fleet that is gone fails."""
-        self.document = document
+        kept_affinity = self._affinity == document.affinity
+        self.document, self._affinity = document, document.affinity
         self.known_requests = RequestMemory(document)
         self.workers.stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
         gone = self.workers.configure(document.fleets)
-        self._configure_policies(document)
+        self._configure_policies(document, kept_affinity)
         self._configure_externals(document)
         if document.keys is not None:
             self.limits.failed_per_minute = document.keys.failed_per_minute
@@ -100,32 +102,32 @@ class Router:
                 waiting.waited_too_long()
         self.workers.refresh(self.now)
 
-    def _configure_policies(self, document: RouterDocument) -> None:
-        """A fleet keeps its policy, and what it knows, unless another is asked for."""
+    def _configure_policies(self, document: RouterDocument, kept_affinity: bool) -> None:
+        """A fleet keeps its policy, and what it knows, unless another is asked for.
+
+        What the prefix index knows lies in `memory`, which outlives the policies on it.
+        """
         before, self.policies = self.policies, {}
         for name, route in document.fleets.items():
             wanted = route.policy or document.policy
             if wanted == "prefix_aware" and self._memory is None:
                 self._memory = memoryview(bytearray(document.affinity.index_bytes))
             old = before.get(name)
-            fits = old is not None and old.name == wanted
-            self.policies[name] = (
-                old if old and fits else make_policy(wanted, document.affinity, self._memory)
-            )
+            if old is None or old.name != wanted or not kept_affinity:
+                old = make_policy(wanted, document.affinity, self._memory)
+            self.policies[name] = old
 
     def _configure_externals(self, document: RouterDocument) -> None:
         before, self.externals = self.externals, {}
         for name, settings in document.externals.items():
-            old = before.pop(name, None)
+            old = before.get(name)
             if old is None or old.settings != settings:
-                self.externals[name] = ExternalTarget(name, settings)
-                if old is not None:
-                    before[name] = old
-            else:
-                self.externals[name] = old
-        for target in before.values():
-            target.removed = True
-            close_idle(target)
+                old = ExternalTarget(name, settings)
+            self.externals[name] = old
+        for name, target in before.items():
+            if self.externals.get(name) is not target:
+                target.removed = True
+                close_idle(target)
 
     def forget(self, worker: Worker) -> None:
         """The worker is no longer in the set."""

@@ -65,7 +65,6 @@ class Exchange(Placement):
     def _praise(self, target: Target | None) -> None:
         if isinstance(target, Worker):
             target.breaker.succeeded()
-            self._probing = False
         elif isinstance(target, Peer):
             self.router.metrics.hop("answered")
         if self._suspect is not None:  # another worker did what it could not

@@ -123,7 +123,7 @@ class PrefillHalf:
         "_backlog",
         "_connecting",
         "_counted",
-        "_probing",
+        "_probe",
         "_upstream",
         "answered",
         "exchange",
@@ -140,7 +140,7 @@ class PrefillHalf:
         self._connecting: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
         self._counted = True
-        self._probing = worker.breaker.sent(exchange.router.now)
+        self._probe = worker.breaker.sent(exchange.router.now)
         worker.in_flight += 1
         worker.backlog += backlog
 
@@ -193,8 +193,7 @@ class PrefillHalf:
         if self._counted:
             self._counted = False
             self.worker.in_flight -= 1
-            if self._probing:
-                self.worker.breaker.abandoned()
+            self.worker.breaker.abandoned(self._probe)
 
     def _first_byte(self) -> None:
         self.worker.backlog -= self._backlog
@@ -213,7 +212,6 @@ class PrefillHalf:
             self.passes_on = True
             return self.exchange.answered_by_prefill(connection, raw, status)
         self.worker.breaker.succeeded()
-        self._probing = False
         return b""
 
     def write(self, data: bytes) -> None:

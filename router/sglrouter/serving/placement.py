@@ -39,7 +39,9 @@ class Placement(Attempt):
         "position",
         "priority",
         "queued_at",
+        "reason",
         "retries",
+        "waited_s",
         "waits_for",
     )
 
@@ -58,7 +60,8 @@ class Placement(Attempt):
         self.priority: Priority = priority
         self.place: Fleet | None = None  # where this request counts as in flight
         self.waits_for: Fleet | None = None  # in whose queue it stands
-        self.queued_at = 0.0
+        self.queued_at = self.waited_s = 0.0
+        self.reason = ""  # why the last worker was chosen
         self.position = self.retries = self._stop = 0
         self.admitted = False
         self._failed: list[Worker] = []
@@ -152,6 +155,7 @@ class Placement(Attempt):
         if fleet is not None:
             fleet.queue.remove(self, self.priority)
             waited = self.router.clock() - self.queued_at
+            self.waited_s += waited
             self.router.metrics.queued(fleet.name, waited)
 
     def proceed(self) -> None:
@@ -163,11 +167,12 @@ class Placement(Attempt):
             self._enter(NO_WORKER)
 
     def waited_too_long(self) -> None:
-        """A fleet that is full says 429; one that lost all its workers has failed."""
+        """A fleet that is full says 429; one that lost its workers, or is gone, has failed."""
         fleet = self.waits_for
         assert fleet is not None
         self._stop_waiting()
-        if fleet.serves(self.adapter):
+        there = self.router.workers.fleets.get(fleet.name) is fleet
+        if there and fleet.serves(self.adapter):
             self._refuse(QUEUE_TIMEOUT)
         else:
             self._enter(NO_WORKER)
@@ -196,6 +201,7 @@ class Placement(Attempt):
         worker = choice.worker
         self.cached_tokens, self._backlog = choice.cached_tokens, choice.new_tokens
         worker.backlog += choice.new_tokens
+        self.reason = choice.reason
         router.metrics.chosen(fleet.name, choice.reason)
         self._aim_at_worker(fleet, worker)
         self._send(take_idle(worker, router.now))
@@ -210,6 +216,7 @@ class Placement(Attempt):
         choice, decode = pair
         self.cached_tokens = choice.cached_tokens
         choice.worker.last_chosen = next(router.choices)
+        self.reason = choice.reason
         router.metrics.chosen(fleet.name, choice.reason)
         self._aim_at_worker(fleet, decode)
         self._half = pairs.PrefillHalf(self, choice.worker, choice.new_tokens)

@@ -55,11 +55,23 @@ def test_half_open_lets_exactly_one_probe_through():
     failed(breaker, 3)
     assert breaker.state(2.0) is State.HALF_OPEN
     assert breaker.allows(2.0)
-    assert breaker.sent(2.0)
+    probe = breaker.sent(2.0)
+    assert probe
     assert not breaker.allows(2.0)
     assert not breaker.sent(2.0)
-    breaker.abandoned()
+    breaker.abandoned(probe)
     assert breaker.allows(2.0)
+
+
+def test_a_probe_that_was_overtaken_does_not_let_a_second_one_through():
+    """An earlier request failed meanwhile; a new probe runs when the old one's client goes."""
+    breaker = Breaker(SETTINGS)
+    failed(breaker, 3)
+    old = breaker.sent(2.0)
+    breaker.failed(2.0)
+    assert breaker.sent(6.0)
+    breaker.abandoned(old)
+    assert not breaker.allows(6.0)
 
 
 def test_a_good_probe_closes_it():
@@ -96,24 +108,23 @@ def test_what_was_sent_before_it_opened_does_not_prolong_it():
 @given(st.lists(st.sampled_from(["ok", "fail", "send", "abandon", "wait"]), max_size=60))
 def test_it_never_lets_two_probes_through_and_always_lets_one_in_the_end(events):
     """In any order of events, at most one probe runs, and time heals."""
-    breaker, now, probes = Breaker(SETTINGS), 0.0, 0
+    breaker, now, probes = Breaker(SETTINGS), 0.0, []
     for event in events:
         if event == "wait":
             now += 1.0
-        elif event == "send" and breaker.allows(now):
-            probes += breaker.sent(now)
-            assert probes <= 1
+        elif event == "send":
+            allowed, probe = breaker.allows(now), breaker.sent(now)
+            assert bool(probe) == (allowed and not breaker.closed)
+            probes += [probe] if probe else []
         elif event == "ok":
             breaker.succeeded()
-            probes = 0
         elif event == "fail":
             breaker.failed(now)
-            probes = 0 if not breaker.probing else probes
-        elif event == "abandon" and probes:
-            breaker.abandoned()
-            probes = 0
-        assert breaker.probing == bool(probes)
-    breaker.abandoned()
+        elif probes:
+            breaker.abandoned(probes.pop(0))
+        assert breaker.probe in {0, *probes[-1:]}
+    for probe in probes:
+        breaker.abandoned(probe)
     assert breaker.allows(now + SETTINGS.max_open_s)
 
 

@@ -149,7 +149,7 @@ class Machine:
             mine = [e for e in exchanges if e.target is worker]
             assert worker.in_flight == len(mine)
             assert worker.backlog == sum(e._backlog for e in mine)
-            assert worker.breaker.probing == any(e._probing for e in mine)
+            assert worker.breaker.probe in {0, *(e._probe for e in mine)}
         for job in self.jobs:
             assert {call.body for call in job.calls} <= {job.body}
             assert len([c for c in job.calls if not c.over]) <= 1

@@ -302,3 +302,84 @@ def test_a_client_that_leaves_while_connecting_leaves_nothing(lab):
             await client.rest()
 
     lab.run(scenario())
+
+
+SICK = {
+    "resets": lambda lab: lab.reset(),
+    "says 503": lambda lab: lab.plain(b"x", "503 Service Unavailable"),
+    "says 500": lambda lab: lab.plain(b"x", "500 Internal Server Error"),
+}
+
+
+@pytest.mark.parametrize("how", SICK)
+def test_a_sick_worker_costs_no_client_an_error_and_is_soon_left_alone(lab, how):
+    """Forty requests, one at a time and at once; it comes back when it is well."""
+
+    async def scenario():
+        sick, well = lab.FakeWorker(SICK[how](lab)), lab.FakeWorker()
+        fleets = {"chat": {"models": ["tiny"], "breaker": {"failures": 3, "open_s": 0.5}}}
+        async with lab.world(sick, well, fleets=fleets, policy="round_robin") as world:
+            for _ in range(10):
+                assert (await world.ask(lab.post())).status == 200
+            before = len(sick.requests)
+            assert world.router.metrics.breaker_opens[("chat",)] >= 1
+            answers = await asyncio.gather(*(world.ask(lab.post()) for _ in range(30)))
+            assert {answer.status for answer in answers} == {200}
+            assert len(sick.requests) < before + 10
+            sick.handler = lab.plain()
+            breaker = world.router.workers.workers[sick.id].breaker
+            for _ in range(500):
+                assert (await world.ask(lab.post())).status == 200
+                if breaker.closed:
+                    break
+                await asyncio.sleep(0.01)
+            assert breaker.closed
+            at_rest(world)
+
+    lab.run(scenario())
+
+
+def test_a_500_that_two_workers_agree_on_is_the_answer(lab):
+    """The request's own fault: nobody is blamed, and the client sees what the engine said."""
+
+    async def scenario():
+        workers = [lab.FakeWorker(lab.plain(b"{}", "500 Internal Server Error")) for _ in range(3)]
+        async with lab.world(*workers) as world:
+            for _ in range(4):
+                answer = await world.ask(lab.post())
+                assert (answer.status, answer.body) == (500, b"{}")
+            assert sum(len(w.requests) for w in workers) == 8
+            assert not world.router.metrics.breaker_opens
+            at_rest(world)
+
+    lab.run(scenario())
+
+
+def test_a_reload_takes_who_waits_for_a_removed_fleet_to_its_fallback(lab):
+    """The fleet they waited for is gone; what runs in it goes on."""
+    go = asyncio.Event()
+
+    async def held(request, writer):
+        await go.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async def scenario():
+        own, other = lab.FakeWorker(held), lab.FakeWorker(fleet="spare")
+        chat = {"models": ["tiny"], "max_in_flight": 1, "fallback": [{"fleet": "spare"}]}
+        fleets = {"chat": chat, "spare": {"models": ["o"]}}
+        async with lab.world(own, other, fleets=fleets) as world:
+            clients = [await world.client() for _ in range(2)]
+            for client in clients:
+                client.writer.write(lab.post())
+            waiting = world.router.workers.fleets["chat"].queue
+            await lab.until(lambda: len(waiting) == 1)
+            data = world.router.document.model_dump()
+            data["fleets"] = {"spare": data["fleets"]["spare"]}
+            data["discovery"]["workers"] = data["discovery"]["workers"][1:]
+            world.router.configure(type(world.router.document).model_validate(data))
+            assert (await clients[1].answer()).header("x-sglctl-tier") == "spare"
+            go.set()
+            assert (await clients[0].answer()).header("x-sglctl-worker") == own.id
+            await lab.until(lambda: not world.router.exchanges)
+
+    lab.run(scenario())
