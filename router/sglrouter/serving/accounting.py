@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sglrouter.serving.usage import Usage, estimate_usage, read_usage
+from sglrouter.telemetry.trace import trace_id
 
 if TYPE_CHECKING:
     from sglrouter.serving.core import Router
@@ -71,7 +72,9 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
         "tier": exchange.tier,
         "model": exchange.view.model,
         "worker": target,
+        "reason": exchange.reason,
         "attempts": exchange.attempts,
+        "queue_ms": round(exchange.waited_s * 1000, 2),
         "first_byte_ms": round((first - exchange.started) * 1000, 2) if first else None,
         "duration_ms": round((now - exchange.started) * 1000, 2),
     }
@@ -79,6 +82,8 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
         fields |= _usage_fields(usage)
     if exchange.queued_at:
         fields["queue_position"] = exchange.position
+    if request.head is not None and (trace := trace_id(request.head.passed)):
+        fields["trace_id"] = trace
     router.log.write("request", fields)
 
 

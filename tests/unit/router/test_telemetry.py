@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sglrouter.telemetry.families import Counter, Gauge, Histogram, render
 from sglrouter.telemetry.metrics import Metrics
+from sglrouter.telemetry.trace import trace_id
 
 EVENTS = {
     "answered": st.tuples(*[st.sampled_from("abc")] * 3, st.sampled_from([200, 429, 503])),
@@ -126,3 +127,40 @@ def test_every_line_is_prometheus_text_and_no_sample_is_there_twice(lab):
     assert {'sglrouter_queue_depth{fleet="chat"} 0', "sglrouter_peers_live 0"} <= set(lines)
     memory = next(x for x in lines if x.startswith("process_resident_memory_bytes"))
     assert int(memory.split()[1]) > 1_000_000
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACES = [
+    (f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n", TRACE),
+    (f"a: b\r\nTraceParent:00-{TRACE}-00f067aa0ba902b7-00\r\n", TRACE),
+    (f"traceparent: cc-{TRACE}-00f067aa0ba902b7-01-more\r\n", TRACE),
+    (f"traceparent: 00-{'0' * 32}-00f067aa0ba902b7-01\r\n", ""),
+    (f"x-traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n", ""),
+    ("traceparent: 00-short-00f067aa0ba902b7-01\r\n", ""),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("lines", "expected"), TRACES)
+def test_a_valid_trace_context_names_its_trace(lines, expected):
+    assert trace_id(lines.encode()) == expected
+
+
+def test_a_trace_goes_on_to_the_worker_and_into_the_log(lab):
+    """With why the worker was chosen, how long it queued, and its tokens."""
+    context = f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n"
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+    async def scenario():
+        worker = lab.FakeWorker(handler=lab.plain(json.dumps({"usage": usage}).encode()))
+        async with lab.world(worker) as world:
+            await world.ask(lab.post(headers=context))
+            await world.ask(lab.post())
+            assert context.encode() in worker.requests[0].head + b"\r\n"
+            first, second = [line for line in world.log() if line["event"] == "request"]
+            assert first["trace_id"] == TRACE
+            assert "trace_id" not in second
+            assert (first["tier"], first["reason"], first["queue_ms"]) == ("chat", "cold", 0.0)
+            assert (first["prompt_tokens"], first["completion_tokens"]) == (7, 3)
+
+    lab.run(scenario())
