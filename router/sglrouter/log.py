@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Mapping
@@ -19,7 +20,10 @@ MAX_WAITING = 50_000
 
 
 class Log:
-    """`write` never blocks; `event` is plain ASCII. Past MAX_WAITING lines new ones are dropped and counted."""
+    """`write` never blocks; past MAX_WAITING lines new ones are dropped and counted.
+
+    An event's name is plain ASCII.
+    """
 
     def __init__(self, descriptor: int = 1) -> None:
         self.dropped = 0
@@ -51,9 +55,19 @@ class Log:
                     lines.append(self._queue.get_nowait())
                 except Empty:
                     break
-            self._write(b"".join(line for line in lines if line is not None))
+            self._write_lines([line for line in lines if line is not None])
             if lines[-1] is None:
                 return
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        """Several processes share stdout: a pipe does not tear writes of PIPE_BUF (pipe(7))."""
+        batch = b""
+        for line in lines:
+            if len(batch) + len(line) > select.PIPE_BUF:
+                self._write(batch)
+                batch = b""
+            batch += line
+        self._write(batch)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
