@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import click
 
@@ -27,23 +28,40 @@ SIMULATION = "simulation"
 MARKER = "bench-router"
 
 
-async def run(names: Sequence[str], scale: Scale) -> tuple[Samples, list[SimulatedLine] | None]:
-    """Do what is named; what breaks is told and leaves its lines unmeasured (None)."""
+@dataclass
+class Outcome:
+    """What a run has found so far; a stopped one keeps what it had."""
+
+    samples: Samples = field(default_factory=Samples)
+    simulated: list[SimulatedLine] | None = None
+    stopped: bool = False
+
+
+async def run(names: Sequence[str], scale: Scale) -> Outcome:
+    """Do what is named; what breaks is told and leaves its lines unmeasured."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    samples, simulated = Samples(), None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    outcome = Outcome()
+    try:
+        await _measure(names, scale, outcome)
+    except asyncio.CancelledError:
+        outcome.stopped = True
+    return outcome
+
+
+async def _measure(names: Sequence[str], scale: Scale, outcome: Outcome) -> None:
     measured = [name for name in names if name != SIMULATION]
     if measured:
         async with lab() as made:
             for name in measured:
                 measurement, routers = MEASUREMENTS[name]
                 with told(name):
-                    await measurement(made, samples, scale, routers)
+                    await measurement(made, outcome.samples, scale, routers)
     if SIMULATION in names:
         with told(SIMULATION):
-            simulated = await simulate()
-    return samples, simulated
+            outcome.simulated = await simulate()
 
 
 @contextmanager
@@ -85,22 +103,39 @@ def main(
     if busy > 1 and not quick:
         say(f"The machine is busy (load average {busy:.1f}): trust ratios, not figures.")
     try:
-        samples, simulated = asyncio.run(run(names, scale))
+        outcome = asyncio.run(run(names, scale))
     except (MissingError, RunError, RuntimeError) as error:
         raise SystemExit(_told(str(error), 4)) from error
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise SystemExit(_told("stopped", 130)) from None
-    verdicts = judge(samples, lines_of(names))
-    result = report.document(verdicts, simulated or [], samples, scale, busy)
-    text = report.table(verdicts, simulated or [])
-    click.echo(json.dumps(result) if output == "json" else text)
-    if save:
+    _show(outcome, names, scale, busy, Output(output == "json", save, write))
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the result goes beside stdout."""
+
+    as_json: bool
+    save: bool
+    write: bool
+
+
+def _show(
+    outcome: Outcome, names: Sequence[str], scale: Scale, busy: float, output: Output
+) -> None:
+    """Print, keep and exit; a run that was stopped prints what it has and is not kept."""
+    simulated = outcome.simulated or []
+    verdicts = judge(outcome.samples, lines_of(names))
+    result = report.document(verdicts, simulated, outcome.samples, scale, busy)
+    text = report.table(verdicts, simulated)
+    click.echo(json.dumps(result) if output.as_json else text)
+    if outcome.stopped:
+        raise SystemExit(_told("stopped", 130))
+    if output.save:
         say(f"saved {report.save(result)}")
-    if write:
+    if output.write:
         page.write(MARKER, f"```\n{text}\n```")
     held = all(verdict.passed for verdict in verdicts)
     if SIMULATION in names:
-        held = held and simulated is not None and all(line.passed for line in simulated)
+        held = held and bool(simulated) and all(line.passed for line in simulated)
     sys.exit(0 if held else 1)
 
 
