@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -68,13 +67,6 @@ def test_a_member_reports_the_template_version_it_was_launched_from(cloud: Any) 
     assert describe()["Instances"][0]["LaunchTemplate"]["Version"] == "1"
 
 
-def test_instances_are_spread_over_the_zones(cloud: Any) -> None:
-    describe = cloud.group(DesiredCapacity=4)
-    cloud.settle(describe, 4)
-    zones = Counter(i["AvailabilityZone"] for i in describe()["Instances"])
-    assert zones == {"us-east-1a": 2, "us-east-1b": 2}
-
-
 def test_a_launch_hook_holds_until_it_is_completed(cloud: Any) -> None:
     describe = cloud.group(LifecycleHookSpecificationList=[hook("launch", LAUNCHING)])
     cloud.until(lambda: cloud.states(describe) == ["Pending:Wait"])
@@ -83,26 +75,6 @@ def test_a_launch_hook_holds_until_it_is_completed(cloud: Any) -> None:
     assert cloud.states(describe) == ["Pending:Wait"]
     complete(cloud, "launch", instance_id)
     assert cloud.settle(describe, 1) == [instance_id]
-
-
-def test_an_abandoned_launch_is_replaced(cloud: Any) -> None:
-    describe = cloud.group(LifecycleHookSpecificationList=[hook("launch", LAUNCHING)])
-    cloud.until(lambda: cloud.states(describe) == ["Pending:Wait"])
-    first = describe()["Instances"][0]["InstanceId"]
-    complete(cloud, "launch", first, "ABANDON")
-    cloud.until(lambda: cloud.instance_state(first) == "terminated")
-    activities = cloud.client("autoscaling").describe_scaling_activities(
-        AutoScalingGroupName="workers"
-    )["Activities"]
-    assert "Cancelled" in {a["StatusCode"] for a in activities}
-
-
-def test_a_hook_that_nobody_completes_ends_with_its_default_result(cloud: Any) -> None:
-    describe = cloud.group(
-        LifecycleHookSpecificationList=[hook("launch", LAUNCHING, timeout=1, result="CONTINUE")]
-    )
-    cloud.until(lambda: cloud.states(describe) == ["Pending:Wait"])
-    cloud.settle(describe, 1)
 
 
 def test_a_terminate_hook_holds_the_instance(cloud: Any) -> None:
@@ -117,26 +89,6 @@ def test_a_terminate_hook_holds_the_instance(cloud: Any) -> None:
     complete(cloud, "terminate", instance_id)
     cloud.until(lambda: cloud.states(describe) == [])
     assert cloud.instance_state(instance_id) == "terminated"
-
-
-def test_completing_a_hook_twice_is_refused(cloud: Any) -> None:
-    describe = cloud.group(LifecycleHookSpecificationList=[hook("launch", LAUNCHING)])
-    cloud.until(lambda: cloud.states(describe) == ["Pending:Wait"])
-    instance_id = describe()["Instances"][0]["InstanceId"]
-    complete(cloud, "launch", instance_id)
-    with pytest.raises(ClientError, match="No active Lifecycle Action found with instance ID"):
-        complete(cloud, "launch", instance_id)
-
-
-def test_deleting_a_hook_lets_the_instances_it_holds_go(cloud: Any) -> None:
-    describe = cloud.group(LifecycleHookSpecificationList=[hook("terminate", TERMINATING)])
-    cloud.settle(describe, 1)
-    desire(cloud, 0)
-    cloud.until(lambda: cloud.states(describe) == ["Terminating:Wait"])
-    cloud.client("autoscaling").delete_lifecycle_hook(
-        AutoScalingGroupName="workers", LifecycleHookName="terminate"
-    )
-    cloud.until(lambda: cloud.states(describe) == [])
 
 
 def test_a_hook_is_described_as_it_was_declared(cloud: Any) -> None:
@@ -156,46 +108,6 @@ def test_a_hook_is_described_as_it_was_declared(cloud: Any) -> None:
             "DefaultResult": "ABANDON",
         }
     ]
-
-
-def test_a_group_whose_host_dies_gets_another(cloud: Any) -> None:
-    describe = cloud.group()
-    first = cloud.settle(describe, 1)[0]
-    cloud.driver.states[first] = "gone"
-    cloud.until(lambda: first not in {i["InstanceId"] for i in describe()["Instances"]})
-    cloud.settle(describe, 1)
-
-
-def test_capacity_beyond_the_maximum_is_refused(cloud: Any) -> None:
-    cloud.group(MaxSize=3)
-    with pytest.raises(ClientError, match="value 4 is above max value 3"):
-        desire(cloud, 4)
-
-
-def test_a_minimum_above_the_size_raises_the_desired_capacity(sglocal: Any) -> None:
-    describe = sglocal.group()
-    sglocal.settle(describe, 1)
-    sglocal.client("autoscaling").update_auto_scaling_group(
-        AutoScalingGroupName="workers", MinSize=2
-    )
-    assert describe()["DesiredCapacity"] == 2
-    sglocal.settle(describe, 2)
-
-
-def test_scale_in_takes_the_oldest_instance_of_the_fullest_zone(cloud: Any) -> None:
-    describe = cloud.group(DesiredCapacity=3)
-    cloud.settle(describe, 3)
-    members = describe()["Instances"]
-    zones = Counter(i["AvailabilityZone"] for i in members)
-    fullest = zones.most_common(1)[0][0]
-    oldest = next(i["InstanceId"] for i in members if i["AvailabilityZone"] == fullest)
-    desire(cloud, 2)
-    left = cloud.settle(describe, 2)
-    assert oldest not in left
-    activities = cloud.client("autoscaling").describe_scaling_activities(
-        AutoScalingGroupName="workers"
-    )["Activities"]
-    assert activities[0]["Description"] == f"Terminating EC2 instance: {oldest}"
 
 
 def test_a_spot_group_launches_spot_instances_of_the_first_type(cloud: Any) -> None:
@@ -229,15 +141,6 @@ def test_an_update_that_names_sizes_only_keeps_the_policy_and_the_template(cloud
     assert group["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
     assert group["DefaultInstanceWarmup"] == 30
     assert group["InstanceMaintenancePolicy"]["MinHealthyPercentage"] == 90
-
-
-def test_terminating_with_a_decrement_does_not_replace(sglocal: Any) -> None:
-    describe = sglocal.group(DesiredCapacity=2)
-    first, second = sglocal.settle(describe, 2)
-    sglocal.client("autoscaling").terminate_instance_in_auto_scaling_group(
-        InstanceId=first, ShouldDecrementDesiredCapacity=True
-    )
-    assert sglocal.settle(describe, 1) == [second]
 
 
 def test_a_group_with_instances_is_deleted_only_by_force(cloud: Any) -> None:

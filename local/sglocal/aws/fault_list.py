@@ -19,8 +19,8 @@ LONGEST_LATENCY_S = 300.0
 class Fault:
     """One way in which a call fails or is late.
 
-    `api`: the operation, or `*`. `code` empty: only late. `zone`, `instance_type` empty: any;
-    `times`: how many calls it meets, None without end.
+    `api`: the operation, or `*` for all but those that start instances; `code` empty: only late;
+    `zone`, `instance_type` empty: any; `times`: how many calls it meets, None without end.
     """
 
     api: str
@@ -33,11 +33,8 @@ class Fault:
 
     def meets(self, api: str, zone: str, instance_type: str) -> bool:
         """Whether a call is one that it spoils."""
-        return (
-            self.api in ("*", api)
-            and self.zone in ("", zone)
-            and self.instance_type in ("", instance_type)
-        )
+        named = api not in LAUNCHING if self.api == "*" else self.api == api
+        return named and self.zone in ("", zone) and self.instance_type in ("", instance_type)
 
 
 def parse_fault(given: Mapping[str, Any]) -> Fault:
@@ -55,6 +52,8 @@ def parse_fault(given: Mapping[str, Any]) -> Fault:
         raise LocalError(f'faults: "latency_s" must be a number from 0 to {LONGEST_LATENCY_S:g}')
     if not given.get("api") or not (given.get("code") or latency):
         raise LocalError('faults: "api" and one of "code" and "latency_s" are needed')
+    if latency and given["api"] in LAUNCHING:
+        raise LocalError(f"faults: latency_s does not go with {' and '.join(LAUNCHING)}")
     placed = given.get("zone") or given.get("instance_type")
     if placed and given["api"] not in LAUNCHING:
         raise LocalError(f"faults: zone and instance_type go with {' and '.join(LAUNCHING)} only")

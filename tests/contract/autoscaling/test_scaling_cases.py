@@ -11,6 +11,7 @@ import uuid
 
 import pytest
 from aws_world import AwsWorld
+from reference import DOCUMENT, current
 from scaling_cases import Case, Runner, load
 from scaling_world import VirtualWorld
 
@@ -52,3 +53,8 @@ def test_every_case_names_a_page_of_awss_documentation() -> None:
         if not case.rests_on.startswith(("https://docs.aws.amazon.com/", "https://aws.amazon.com/"))
     ]
     assert strangers == []
+
+
+def test_the_reference_is_generated_from_the_cases_and_the_silent_list() -> None:
+    text = DOCUMENT.read_text()
+    assert text == current(text), "run: python tests/contract/autoscaling/reference.py"
