@@ -96,6 +96,8 @@ def _read_policies(router: Router) -> None:
         "prompt_tokens": gauges.index_prompt_tokens,
         "matched_tokens": gauges.index_matched_tokens,
     }
+    for family in known.values():
+        family.clear()
     for fleet, policy in router.policies.items():
         for name, value in policy.statistics().items():
             if name in known:

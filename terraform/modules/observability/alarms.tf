@@ -30,7 +30,7 @@ resource "aws_cloudwatch_metric_alarm" "no_ready_worker" {
   threshold           = 1
   period              = 60
   evaluation_periods  = 2
-  treat_missing_data  = "breaching" # routers report every minute; silence means there are none
+  treat_missing_data  = "breaching" # routers report every ten seconds; silence means there are none
   alarm_actions       = local.actions
   ok_actions          = local.actions
 
