@@ -83,6 +83,15 @@ def lines_of(names: Sequence[str]) -> list[Line]:
     return [line for line in LINES if line.measurement in {"", *measured}]
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where the result goes beside stdout."""
+
+    as_json: bool
+    save: bool
+    write: bool
+
+
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="Shows only that it works; its figures mean nothing.")
 @click.option(
@@ -107,15 +116,6 @@ def main(
     except (MissingError, RunError, RuntimeError) as error:
         raise SystemExit(_told(str(error), 4)) from error
     _show(outcome, names, scale, busy, Output(output == "json", save, write))
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the result goes beside stdout."""
-
-    as_json: bool
-    save: bool
-    write: bool
 
 
 def _show(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import select
-import socket
 import statistics
 import sys
 import time
@@ -22,11 +20,11 @@ from typing import Any, cast
 import httptools
 import uvloop
 
+from benchmarks.router.connects import STALL_S, connect_at_once
 from benchmarks.router.prompts import Prompts
 
 Figures = dict[str, float]
 _GRACE_S = 20.0
-STALL_S = 0.5  # between a connect that stands at once and a SYN sent again after a second
 
 
 class ClientConnection(asyncio.Protocol):
@@ -249,43 +247,6 @@ async def connects(port: int, connections: int, size: int, seed: int) -> Figures
     run.close()
     stalled = connections - len(sockets) + sum(wait > STALL_S for wait in waits)
     return {**figures, "connect_max_ms": max(waits, default=0) * 1000, "stalled": stalled}
-
-
-def connect_at_once(port: int, count: int) -> tuple[list[socket.socket], list[float]]:
-    """Sockets that connected, and how long each took.
-
-    Without asyncio, whose own work on thousands of connects would be taken for a stall. On
-    loopback a connect stands at once, unless the listener's queue is full: then the SYN is
-    dropped and sent again a second later (tcp(7), `tcp_abort_on_overflow` 0).
-    """
-    begun: dict[int, tuple[socket.socket, float]] = {}
-    made: list[socket.socket] = []
-    waits: list[float] = []
-    with select.epoll() as poll:
-
-        def collect(timeout_s: float) -> None:
-            for descriptor, _ in poll.poll(timeout_s, maxevents=count):
-                sock, at = begun.pop(descriptor)
-                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                    made.append(sock)
-                    waits.append(time.perf_counter() - at)
-                else:
-                    sock.close()
-
-        for number in range(count):
-            sock = socket.socket()
-            sock.setblocking(False)
-            begun[sock.fileno()] = sock, time.perf_counter()
-            sock.connect_ex(("127.0.0.1", port))
-            poll.register(sock, select.EPOLLOUT | select.EPOLLONESHOT)
-            if number % 50 == 49:
-                collect(0)
-        end = time.perf_counter() + _GRACE_S
-        while begun and time.perf_counter() < end:
-            collect(0.1)
-    for sock, _ in begun.values():
-        sock.close()
-    return made, waits
 
 
 JOBS: dict[str, Callable[..., Coroutine[Any, Any, Figures]]] = {

@@ -16,7 +16,7 @@ from benchmarks.router.behaviours.scripted import (
     stream,
 )
 from benchmarks.router.behaviours.stage import Stage
-from benchmarks.router.load import STALL_S, connect_at_once
+from benchmarks.router.connects import STALL_S, connect_at_once
 
 _STREAM = post(chat(stream=True))
 
