@@ -18,12 +18,14 @@ from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer, Peers
 from sglrouter.fleet.workers import STALE_S, Worker, WorkerSet
 from sglrouter.log import Log
-from sglrouter.models import Affinity, RouterDocument
-from sglrouter.policy import Policy, make_policy
+from sglrouter.models import RouterDocument
+from sglrouter.policy import Policy
 from sglrouter.serving.accounting import account, account_local
 from sglrouter.serving.attempt import Attempt
+from sglrouter.serving.configured import PolicyMaker, externals_of
 from sglrouter.serving.exchange import Exchange
 from sglrouter.serving.external import ExternalTarget
+from sglrouter.serving.local import local_answer
 from sglrouter.serving.placement import Placement
 from sglrouter.serving.resolve import priority_of, resolve
 from sglrouter.serving.retry import RetryBudget
@@ -79,8 +81,7 @@ class Router:
         self.choices = itertools.count(1)
         self.draining = False  # /health says so
         self.stopping = False  # nothing new is accepted
-        self._memory = memory
-        self._affinity: Affinity | None = None
+        self._policy_maker = PolicyMaker(memory)
         self._pumping = False
         self._id_prefix = secrets.token_hex(6)
         self._ids = itertools.count(1)
@@ -88,46 +89,18 @@ class Router:
 
     def configure(self, document: RouterDocument) -> None:
         """Put a document in force. What runs goes on; what waits for a fleet that is gone fails."""
-        kept_affinity = self._affinity == document.affinity
-        self.document, self._affinity = document, document.affinity
+        self.externals = externals_of(document, self.externals)  # may fail: nothing changed yet
+        self.document = document
         self.known_requests = RequestMemory(document)
         self.workers.stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
         gone = self.workers.configure(document.fleets)
-        self._configure_policies(document, kept_affinity)
-        self._configure_externals(document)
+        self.policies = self._policy_maker.policies(document, self.policies)
         if document.keys is not None:
             self.limits.failed_per_minute = document.keys.failed_per_minute
         for fleet in gone:
             for waiting in list(fleet.queue):
                 waiting.waited_too_long()
         self.workers.refresh(self.now)
-
-    def _configure_policies(self, document: RouterDocument, kept_affinity: bool) -> None:
-        """A fleet keeps its policy, and what it knows, unless another is asked for.
-
-        What the prefix index knows lies in `memory`, which outlives the policies on it.
-        """
-        before, self.policies = self.policies, {}
-        for name, route in document.fleets.items():
-            wanted = route.policy or document.policy
-            if wanted == "prefix_aware" and self._memory is None:
-                self._memory = memoryview(bytearray(document.affinity.index_bytes))
-            old = before.get(name)
-            if old is None or old.name != wanted or not kept_affinity:
-                old = make_policy(wanted, document.affinity, self._memory)
-            self.policies[name] = old
-
-    def _configure_externals(self, document: RouterDocument) -> None:
-        before, self.externals = self.externals, {}
-        for name, settings in document.externals.items():
-            old = before.get(name)
-            if old is None or old.settings != settings:
-                old = ExternalTarget(name, settings)
-            self.externals[name] = old
-        for name, target in before.items():
-            if self.externals.get(name) is not target:
-                target.removed = True
-                close_idle(target)
 
     def forget(self, worker: Worker) -> None:
         """The worker is no longer in the set."""
@@ -181,7 +154,7 @@ class Router:
             failure = Failure(405, "method_not_allowed", "This route answers GET and HEAD.")
             self._refuse(client, request, failure)
         else:
-            self._answer(client, request, *self._local(request.route))
+            self._answer(client, request, *local_answer(self, request.route))
 
     def _asks_worker(self, route: Route) -> bool:
         """Whether a worker answers about models: it is the only fleet and takes any model."""
@@ -229,19 +202,6 @@ class Router:
         keys = self.document.keys is None or self.keys.loaded
         body = orjson.dumps({"status": status, "ready_workers": ready, "keys_loaded": keys})
         return (200 if status == "ok" else 503), body
-
-    def _local(self, route: Route) -> tuple[int, bytes]:
-        if route.kind is Kind.HEALTH:
-            return self.health()
-        models, routes = self.workers.models, self.document.fleets
-        if route.kind is Kind.MODELS:
-            return 200, orjson.dumps(replies.models_document(models, routes))
-        if route.name in models:
-            fleet = models[route.name]
-            return 200, orjson.dumps(replies.model_document(route.name, fleet, routes[fleet]))
-        message = f"The model `{route.name[:200]}` does not exist."
-        failure = Failure(404, "model_not_found", message, "model")
-        return 404, orjson.dumps(replies.error_document(failure))
 
     def _answer(self, client: ClientConnection, request: Request, status: int, body: bytes) -> None:
         close = request.close or self.stopping

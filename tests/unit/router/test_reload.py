@@ -13,6 +13,7 @@ from tests.unit.router.command import serving
 from sglrouter.errors import DocumentError
 from sglrouter.models import RouterDocument
 from sglrouter.reload import Reloader, change_of
+from sglrouter.serving import core
 
 SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -153,14 +154,14 @@ def test_a_document_that_fails_half_way_is_taken_back_whole(lab, monkeypatch):
 
     async def scenario():
         async with lab.world(lab.FakeWorker()) as world:
-            real = world.router._configure_externals
+            real = core.externals_of
 
-            def fails(document):
+            def fails(document, before):
                 if document.policy == "round_robin":
                     raise OSError("no certificates")
-                real(document)
+                return real(document, before)
 
-            monkeypatch.setattr(world.router, "_configure_externals", fails)
+            monkeypatch.setattr(core, "externals_of", fails)
             before, extra = world.router.document, {"b": {"models": ["x"]}}
             with pytest.raises(OSError, match="no certificates"):
                 await world.service.reload(
