@@ -238,6 +238,8 @@ class Supervisor:
         """Every data process turns away, finishes and cuts, as `DataPlane.drain` does."""
         router, limits = self.router, self.router.document.limits
         self._ending = router.draining = True
+        in_flight = sum(fleet.in_flight for fleet in router.workers.fleets.values())
+        self.log.write("draining", {"in_flight": in_flight})
         self._tell(encode(Stop()))
         await self._wait(limits.drain_notice_s)
         router.stopping = True
