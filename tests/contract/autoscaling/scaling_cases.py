@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 CASES = Path(__file__).parents[1] / "cases" / "autoscaling"
 WITHIN_S = 30
+# How often a state that must hold is looked at.
+HOLDS_POLL_S = 5.0
 NAME = re.compile(r"^\$(\w+)(?:\.(-?\d+))?$")
 
 
@@ -224,8 +226,8 @@ class Runner:
             assert self.world.clock() < deadline, f"not within {step.within:g} s: {wrong}"
             self.world.advance(1.0)
         until = self.world.clock() + (step.holds or 0.0) * self.patience
-        while self.world.clock() < until:
-            self.world.advance(1.0)
+        while (left := until - self.world.clock()) > 0:
+            self.world.advance(min(HOLDS_POLL_S, left))
             wrong = self._differences(expected)
             assert not wrong, f"does not hold for {step.holds:g} s: {wrong}"
 

@@ -114,12 +114,17 @@ class CapacityCalls:
         return set_desired_capacity
 
     def wrap_terminate(self, _original: Any) -> Any:
-        """TerminateInstanceInAutoScalingGroup: hooks hold; replaced unless decremented."""
+        """TerminateInstanceInAutoScalingGroup: hooks hold; replaced unless decremented.
+
+        Not for warm instances.
+        """
 
         def terminate(response: Any) -> ActionResult:
             instance_id = response._get_param("InstanceId")
             decrement = response._get_bool_param("ShouldDecrementDesiredCapacity", False)
             group, state = find_instance(response.autoscaling_backend, instance_id)
+            if state in record_of(group).warm:
+                raise ValidationError(f"The instance {instance_id} is in a warm pool.")
             before = int(group.desired_capacity or 0)
             if decrement:
                 lower_desired(group, 1)

@@ -117,12 +117,18 @@ class GroupRecord:
     blocked_at: int | None = None
 
     def failed(self, now: float, zone: str | None = None) -> None:
-        """Wait after a failed launch, twice as long each time; try another zone meanwhile."""
+        """Wait after a failed launch, twice as long each time.
+
+        `zone`: it had no capacity; the first time, another zone is tried without waiting.
+        """
+        if zone is not None:
+            elsewhere = zone not in self.avoided(now)
+            self.avoided_zones[zone] = now + ZONE_AVOIDED_S
+            if elsewhere:
+                return
         self.failures += 1
         delay = FIRST_RETRY_S * 2 ** min(self.failures - 1, 4)
         self.launch_after = now + min(LONGEST_RETRY_S, delay)
-        if zone is not None:
-            self.avoided_zones[zone] = now + ZONE_AVOIDED_S
 
     def succeeded(self) -> None:
         """A launch worked: no waiting."""
