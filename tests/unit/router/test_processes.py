@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,15 @@ async def routed(lab, folder, *flags, count=2, **document):
         await worker.stop()
 
 
+def open_files(pid) -> set[Path]:
+    """What a process has open now; it goes on opening and closing meanwhile."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(descriptor.readlink())
+    return found
+
+
 def owner_of(router, client) -> int:
     """The data process that has accepted the client's connection (proc_net(5), proc_pid_fd(5))."""
     port = client.writer.get_extra_info("sockname")[1]
@@ -82,11 +91,7 @@ def owner_of(router, client) -> int:
     # A set: the table changes while it is read, and a row may then be there twice.
     (inode,) = {r[9] for r in rows if r[1].endswith(ends[0]) and r[2].endswith(ends[1])}
     link = Path(f"socket:[{inode}]")
-    (pid,) = [
-        pid
-        for pid in router.children()
-        if any(fd.readlink() == link for fd in Path(f"/proc/{pid}/fd").iterdir())
-    ]
+    (pid,) = [pid for pid in router.children() if link in open_files(pid)]
     return pid
 
 
