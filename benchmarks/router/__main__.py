@@ -125,7 +125,7 @@ def _show(
     simulated = outcome.simulated or []
     verdicts = judge(outcome.samples, lines_of(names))
     result = report.document(verdicts, simulated, outcome.samples, scale, busy)
-    text = report.table(verdicts, simulated)
+    text = report.table(verdicts, simulated) + report.failures(outcome.samples)
     click.echo(json.dumps(result) if output.as_json else text)
     if outcome.stopped:
         raise SystemExit(_told("stopped", 130))

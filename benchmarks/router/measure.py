@@ -29,11 +29,12 @@ class Scale:
     tokens: int = 250
     serial: int = 1_000
     memory: int = 10_000
-    rate: float = 1_000.0
+    paced: int = 1_000
+    rate: float = 200.0
     connections: int = 2_000
 
 
-QUICK = Scale(1, 500, 100, 200, 10, 20, 100, 500, 500.0, 100)
+QUICK = Scale(1, 500, 100, 200, 10, 20, 100, 500, 50, 100.0, 100)
 SMALL_BYTES, LARGE_BYTES = 2048, 65536
 # Enough to keep a core busy: what a request costs matters most when the core is what limits.
 _IN_FLIGHT = 32
@@ -145,8 +146,8 @@ async def memory(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str])
     """Resident bytes per unique prompt of a fresh router, after it was warmed."""
     for name in names:
         async with lab.router(name) as subject:
-            await _grow(lab, samples, subject, scale, scale.warm)
-            grown = await _grow(lab, samples, subject, scale, scale.memory)
+            await _grow(lab, samples, subject, scale.warm)
+            grown = await _grow(lab, samples, subject, scale.memory)
             samples.add("memory_bytes", name, grown / scale.memory)
 
 
@@ -154,24 +155,36 @@ async def memory_at_cap(lab: Lab, samples: Samples, scale: Scale, names: Sequenc
     """Bytes our router grows by once a small index is full several times over."""
     affinity = {"index_bytes": 256 * 1024}  # 16,384 blocks: a few thousand prompts fill it
     async with lab.router(OURS, affinity=affinity) as subject:
-        await _grow(lab, samples, subject, scale, scale.memory)
-        grown = await _grow(lab, samples, subject, scale, scale.memory)
+        await _grow(lab, samples, subject, scale.memory)
+        grown = await _grow(lab, samples, subject, scale.memory)
         samples.add("memory_at_cap_bytes", OURS, grown)
 
 
-async def _grow(lab: Lab, samples: Samples, subject: Subject, scale: Scale, count: int) -> float:
+async def _grow(lab: Lab, samples: Samples, subject: Subject, count: int) -> float:
     before = subject.usage().resident
     figures = await lab.job(
-        "rate",
-        subject.port,
-        requests=count,
-        rate=scale.rate,
-        connections=_IN_FLIGHT,
-        size=SMALL_BYTES,
+        "closed", subject.port, requests=count, connections=_IN_FLIGHT, size=SMALL_BYTES
     )
     samples.charge("memory", subject.name, figures["errors"])
-    samples.add("paced_p99_us", subject.name, figures["p99_us"])
     return subject.usage().resident - before
+
+
+async def pace(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str]) -> None:
+    """p99 at a rate all of them hold, from the scheduled arrival. No line rests on it."""
+
+    async def step(lab: Lab, subject: Subject) -> None:
+        figures = await lab.job(
+            "rate",
+            subject.port,
+            requests=scale.paced,
+            rate=scale.rate,
+            connections=_IN_FLIGHT,
+            size=SMALL_BYTES,
+        )
+        samples.charge("pace", subject.name, figures["errors"])
+        samples.add("paced_p99_us", subject.name, figures["p99_us"])
+
+    await in_turn(lab, names, scale.rounds, None, step)
 
 
 async def connections(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str]) -> None:
@@ -217,6 +230,7 @@ MEASUREMENTS: dict[str, tuple[Measurement, tuple[str, ...]]] = {
     "processes": (two_processes, (OURS, OURS_TWO)),
     "tokens": (tokens, ALL),
     "latency": (latency, ALL),
+    "pace": (pace, ALL),
     "large": (large_requests, ALL),
     "memory": (memory, ALL),
     "cap": (memory_at_cap, (OURS,)),

@@ -47,6 +47,17 @@ def table(verdicts: Sequence[Verdict], simulated: Sequence[SimulatedLine] = ()) 
     return "\n".join(rows)
 
 
+def failures(samples: Samples) -> str:
+    """Which requests failed where; '' when none did."""
+    parts = [
+        f"{measure}: {router} {count}"
+        for measure, of in samples.errors.items()
+        for router, count in of.items()
+        if count
+    ]
+    return f"\nfailed requests: {', '.join(parts)}" if parts else ""
+
+
 def document(
     verdicts: Sequence[Verdict],
     simulated: Sequence[SimulatedLine],

@@ -17,7 +17,7 @@ from benchmarks.router.measure import MEASUREMENTS, QUICK, Samples
 from benchmarks.router.peers import NGINX, OURS, SGLANG
 from benchmarks.router.processes import members
 from benchmarks.router.prompts import Prompts
-from benchmarks.router.report import table
+from benchmarks.router.report import failures, table
 
 needs_two_cores = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2 or not shutil.which("setpriv"),
@@ -39,7 +39,7 @@ def test_a_quick_run_yields_sane_figures_and_leaves_nothing(home: Path) -> None:
 
     async def run() -> None:
         async with lab() as made:
-            for name in ("requests", "tokens", "latency", "memory", "connections"):
+            for name in ("requests", "tokens", "latency", "pace", "memory", "connections"):
                 await MEASUREMENTS[name][0](made, samples, QUICK, [OURS])
             async with made.router(OURS) as subject:
                 sessions.append(subject.program.process.pid)
@@ -118,6 +118,8 @@ def test_a_failed_request_of_ours_fails_the_run() -> None:
     samples.charge("tokens", NGINX, 7)
     last = judge(samples)[-1]
     assert (last.value, last.passed) == (1.0, False)
+    assert failures(samples) == "\nfailed requests: tokens: sglctl 1, tokens: nginx 7"
+    assert failures(Samples()) == ""
 
 
 def test_the_table_says_pass_fail_or_not_measured_per_line() -> None:
