@@ -56,7 +56,7 @@ class Engine:
 
         SGLang lists them beside the model, each with the model as its `parent`.
         """
-        cards = (await self._json("GET", "/v1/models", None, _LOAD_TIMEOUT)).get("data")
+        cards: Any = (await self._json("GET", "/v1/models", None, _LOAD_TIMEOUT)).get("data")
         try:
             return tuple(sorted(str(card["id"]) for card in cards if card["parent"]))
         except (KeyError, TypeError) as error:
