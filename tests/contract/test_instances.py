@@ -111,3 +111,21 @@ def test_an_unknown_image_is_refused(cloud: Any) -> None:
 def test_a_call_that_is_not_simulated_says_so_once(cloud: Any) -> None:
     with pytest.raises(ClientError, match="sglocal does not simulate this call"):
         cloud.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName="x")
+
+
+def test_a_rule_that_names_a_group_keeps_its_description(cloud: Any) -> None:
+    cloud.subnets()
+    ec2 = cloud.client("ec2")
+    group = ec2.create_security_group(GroupName="routers", Description="r", VpcId=cloud.vpc)
+    pair = {"GroupId": group["GroupId"], "Description": "Other routers"}
+    permission = {
+        "IpProtocol": "tcp",
+        "FromPort": 8000,
+        "ToPort": 8000,
+        "UserIdGroupPairs": [pair],
+    }
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[permission])
+    rules = ec2.describe_security_group_rules(
+        Filters=[{"Name": "group-id", "Values": [group["GroupId"]]}]
+    )["SecurityGroupRules"]
+    assert "Other routers" in [rule.get("Description") for rule in rules]

@@ -14,6 +14,7 @@ from sglocal.aws import (
     load_balancers,
     policies,
     run_command,
+    security_groups,
     spot,
     target_health,
 )
@@ -44,6 +45,7 @@ def install(emulator: Emulator) -> Extensions:
     launch_templates.install(emulator)
     policies.install(emulator)
     load_balancers.install(emulator)
+    security_groups.install(emulator)
     hosts = instances.install(emulator)
     stored = images.install(emulator, hosts)
     groups = autoscaling.install(emulator)
