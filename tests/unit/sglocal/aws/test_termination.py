@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scaling_cases import A, B, member
+from group_snapshots import A, B, member
 
 from sglocal.aws.autoscaling.termination import scale_in
 from sglocal.aws.autoscaling.view import Distribution, GroupView, Member
