@@ -7,38 +7,37 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 
-from sglworker import boot
 from sglworker.aws import Aws
-from sglworker.command import engine_command
+from sglworker.bring_up import BringUp
 from sglworker.drain import Reading, Trigger
-from sglworker.engine import Engine, warm_up
 from sglworker.errors import UnreachableError, WorkerError
 from sglworker.files import Files
-from sglworker.hooks import Hooks
-from sglworker.hydrate import hydrate
+from sglworker.hooks import Hooks, View
 from sglworker.imds import DEFAULT_ENDPOINT, Imds
 from sglworker.machine import Event
 from sglworker.models import FleetDocument, HostDocument
+from sglworker.notices import Notices, Wish, wishes
 from sglworker.notify import notify
 from sglworker.server import Server
 from sglworker.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-BOOT_TIMEOUT_S = 300.0
 _ENGINE_POLL_S = 0.5
+#: An idle engine is seen twice, and the hook completed, within a second.
+_DRAIN_POLL_S = 0.2
 _INSTANCE_POLL_S = 1.0
+_SPOT_POLL_S = 5.0  # what EC2's guide recommends
+_EVENTS_POLL_S = 60.0  # they are announced days before
 _HOOK_POLL_S = 1.0
 _ADAPTERS_POLL_S = 5.0  # they are loaded and unloaded while the engine runs
-#: EC2 takes a Spot instance back without waiting: leave time to complete the hook.
-_SPOT_MARGIN = timedelta(seconds=5)
-_EXTEND_START_S = 60
 _LOG_EVERY = 60
-_WARM_TARGETS = ("Warmed:Stopped", "Warmed:Running", "Warmed:Hibernated")
 
 
 class Agent:
@@ -49,12 +48,14 @@ class Agent:
         self._files = files
         self._host = host
         self._server = Server(self.worker, self._operator_drain, self._operator_undrain)
-        self._engine: Engine | None = None
+        self._way: BringUp | None = None
         self._hooks: Hooks | None = None
+        self._notices = Notices()
         self._metadata_failures = 0
         self._port = 0
-        self._bring_up: asyncio.Task[None] | None = None
+        self._bringing_up: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
+        self._hooks_due = asyncio.Event()
 
     async def run(self) -> None:
         """Until SIGTERM and the end of its drain. Raises OSError when the port is taken."""
@@ -64,30 +65,52 @@ class Agent:
         async with aiohttp.ClientSession(trust_env=False) as session:
             endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT
             imds = Imds(session, endpoint)
+            way = self._way = BringUp(self.worker, self._files, self._host, imds, session)
             await self._listen(FleetDocument.model_fields["agent_port"].default)
-            self._start(lambda: self._boot(imds, session))
+            self._start(lambda: way.boot(self._booted, self._listen))
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._every(_ENGINE_POLL_S, self._watch_engine))
+                    group.create_task(self._watch_engine_always())
                     group.create_task(
-                        self._every(_INSTANCE_POLL_S, lambda: self._watch_instance(imds))
+                        self._every(_INSTANCE_POLL_S, lambda: self._read(imds, _read_target))
                     )
-                    group.create_task(self._every(_HOOK_POLL_S, self._watch_hooks))
+                    group.create_task(
+                        self._every(_SPOT_POLL_S, lambda: self._read(imds, _read_spot))
+                    )
+                    group.create_task(
+                        self._every(_EVENTS_POLL_S, lambda: self._read(imds, _read_events))
+                    )
+                    group.create_task(self._every(_HOOK_POLL_S, self._watch_hooks, self._hooks_due))
                     group.create_task(self._every(_ADAPTERS_POLL_S, self._watch_adapters))
             finally:
-                await self._stop_bring_up()
+                await self._stop_bringing_up()
                 await self._server.close()
 
-    async def _every(self, interval_s: float, step: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, interval_s: float, step: Callable[[], Awaitable[None]],
+        due: asyncio.Event | None = None,
+    ) -> None:  # fmt: skip
+        """Each interval, or when `due` is set, until the agent leaves."""
+        due = due or self._leaving
         while not self._leaving.is_set():
-            try:
-                await step()
-            except Exception:  # a bug in one look must not end the agent
-                logger.exception("unexpected error")
-            try:
+            await self._look(step)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), interval_s)
+            if due is not self._leaving:
+                due.clear()
+
+    async def _watch_engine_always(self) -> None:
+        while not self._leaving.is_set():
+            await self._look(self._watch_engine)
+            interval_s = _DRAIN_POLL_S if self.worker.state == "draining" else _ENGINE_POLL_S
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), interval_s)
-            except TimeoutError:
-                continue
+
+    async def _look(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception:  # a bug in one look must not end the agent
+            logger.exception("unexpected error")
 
     async def _listen(self, port: int) -> None:
         if port == self._port:
@@ -97,13 +120,13 @@ class Agent:
         wildcard = self._host.bind in ("0.0.0.0", "::")  # noqa: S104
         self._files.write_agent(f"http://{'127.0.0.1' if wildcard else self._host.bind}:{actual}")
 
-    # Bringing up: boot, hydrate, start, warm up.
+    # Bringing up.
 
     def _start(self, steps: Callable[[], Awaitable[None]]) -> None:
-        self._bring_up = asyncio.get_running_loop().create_task(self._guarded(steps))
+        self._bringing_up = asyncio.get_running_loop().create_task(self._guarded(steps))
 
-    async def _stop_bring_up(self) -> None:
-        task, self._bring_up = self._bring_up, None
+    async def _stop_bringing_up(self) -> None:
+        task, self._bringing_up = self._bringing_up, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -118,169 +141,95 @@ class Agent:
             logger.exception("unexpected error while bringing the worker up")
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
+    def _booted(self, aws: Aws) -> None:
+        self._hooks = Hooks(aws, self.worker.started_at)
+
     def _fail(self, reason: str) -> None:
         logger.error("the worker failed: %s", reason)
         notify(f"STATUS=failed: {reason}")
-        if self.worker.state not in ("draining", "drained"):
+        if self.worker.state not in ("draining", "drained", "failed"):
             self.worker.machine.apply(Event.FAILED, reason)
-
-    async def _boot(self, imds: Imds, session: aiohttp.ClientSession) -> None:
-        worker, deadline = self.worker, asyncio.get_running_loop().time() + BOOT_TIMEOUT_S
-        worker.identity = await boot.identify(imds, self._host, deadline)
-        aws = Aws(worker.identity.region, worker.identity.instance_id)
-        self._hooks = Hooks(aws, worker.started_at)
-        worker.user_data = await boot.told(imds, deadline)
-        fleet = await boot.fleet_document(aws.fleet_document, worker.user_data, deadline)
-        worker.fleet = fleet
-        command = engine_command(self._host, fleet)
-        await self._listen(fleet.agent_port)
-        self._engine = Engine(session, f"http://{worker.identity.address}:{fleet.engine_port}")
-        worker.machine.apply(Event.BOOTED)
-        if fleet.hydrate:
-            await self._hydrate()
-        await self._hold(imds)
-        self._files.write_engine(command)
-        leave = Event.RELEASED if worker.state == "warmed" else Event.HYDRATED
-        worker.machine.apply(leave, f"{worker.hydrated_bytes} bytes read")
-        notify("READY=1", "STATUS=weights read, engine may start")
-        await self._start_engine(worker.started_at + fleet.launch_timeout_s)
-
-    async def _hydrate(self) -> None:
-        def progress(count: int) -> None:
-            loop.call_soon_threadsafe(add, count)
-
-        def add(count: int) -> None:
-            self.worker.hydrated_bytes += count
-
-        loop = asyncio.get_running_loop()
-        extend = loop.create_task(self._extend_start())
-        try:
-            total = await hydrate(self._host.model.path, progress)
-        finally:
-            extend.cancel()
-        self.worker.hydrated_bytes = total
-
-    async def _extend_start(self) -> None:
-        """systemd must not give up on the start while weights are read."""
-        while True:
-            notify(f"EXTEND_TIMEOUT_USEC={_EXTEND_START_S * 1_000_000}", "STATUS=reading weights")
-            await asyncio.sleep(_EXTEND_START_S / 3)
-
-    async def _hold(self, imds: Imds) -> None:
-        """Wait while the group wants the instance in its warm pool."""
-        while True:
-            try:
-                target = await imds.target_lifecycle_state()
-            except UnreachableError as error:
-                logger.warning("target lifecycle state: %s", error)
-            else:
-                if target not in _WARM_TARGETS:
-                    return
-                if self.worker.state == "hydrating":
-                    self.worker.machine.apply(Event.HELD, f"the group wants {target}")
-            notify(f"EXTEND_TIMEOUT_USEC={_EXTEND_START_S * 1_000_000}", "STATUS=warm")
-            await asyncio.sleep(_INSTANCE_POLL_S)
-
-    async def _start_engine(self, deadline: float) -> None:
-        """From `starting` to `ready`; raises WorkerError at the deadline (the worker's clock)."""
-        worker, engine, fleet = self.worker, self._engine, self.worker.fleet
-        if engine is None or fleet is None:
-            raise WorkerError("the engine cannot start before boot is over")
-        while True:
-            while missing := await engine.missing(fleet):
-                if worker.monotonic() >= deadline:
-                    raise WorkerError(
-                        f"the engine's {missing} did not answer within {fleet.launch_timeout_s:g} s"
-                    )
-                await asyncio.sleep(_ENGINE_POLL_S)
-            worker.machine.apply(Event.ENGINE_UP)
-            try:
-                worker.engine_version = await engine.version()
-                worker.adapters = await engine.adapters()
-                await warm_up(engine, fleet)
-            except UnreachableError as error:
-                if await engine.load() != "down":
-                    raise
-                worker.machine.apply(Event.ENGINE_LOST, str(error))
-                continue
-            worker.silent_reads = 0
-            worker.machine.apply(Event.WARMED_UP, f"{fleet.warm_up.prompts} generations")
-            notify("STATUS=ready")
-            return
 
     def _restart_engine(self) -> None:
         """Wait for the engine (systemd restarts it) and warm it up again."""
-        fleet = self.worker.fleet
-        if fleet is not None:
+        fleet, way = self.worker.fleet, self._way
+        if fleet is not None and way is not None:
             deadline = self.worker.monotonic() + fleet.launch_timeout_s
-            self._start(lambda: self._start_engine(deadline))
+            self._start(lambda: way.start_engine(deadline))
 
     # Watching.
 
     async def _watch_engine(self) -> None:
-        worker = self.worker
+        worker, engine = self.worker, self._way.engine if self._way else None
         reading: Reading = "down"
-        if self._engine is not None:
+        if engine is not None:
             if worker.state not in ("warming_up", "ready", "draining", "drained"):
                 return
-            reading = await self._engine.load()
+            reading = await engine.load()
         elif worker.state != "draining":
             return
         if worker.observe(reading):
             self._restart_engine()
-        worker.finish_drain()
-        if worker.drain and worker.drain.trigger is Trigger.SIGTERM and worker.state == "drained":
+        if worker.finish_drain():
+            self._drained()
+
+    def _drained(self) -> None:
+        self._hooks_due.set()
+        drain, way = self.worker.drain, self._way
+        if drain is not None and drain.trigger is Trigger.SIGTERM:
             self._leaving.set()
+        if drain is not None and drain.trigger is Trigger.WARM_POOL and way is not None:
+            self._start(way.return_to_pool)
 
     async def _watch_adapters(self) -> None:
-        if self._engine is not None and self.worker.state == "ready":
+        engine = self._way.engine if self._way else None
+        if engine is not None and self.worker.state == "ready":
             try:
-                self.worker.adapters = await self._engine.adapters()
+                self.worker.adapters = await engine.adapters()
             except WorkerError as error:  # the last known ones stay
                 logger.warning("adapters: %s", error)
 
-    async def _watch_instance(self, imds: Imds) -> None:
+    async def _read(self, imds: Imds, read: Callable[[Imds], Awaitable[dict[str, Any]]]) -> None:
         if not self.worker.identity.instance_id:
             return
         try:
-            target = await imds.target_lifecycle_state()
-            notice = await imds.spot_notice()
+            news = await read(imds)
         except UnreachableError as error:
             if self._metadata_failures % _LOG_EVERY == 0:
                 logger.warning("instance metadata, last known answers stay: %s", error)
             self._metadata_failures += 1
             return
         self._metadata_failures = 0
-        if self._wants_out(target):
-            await self._drain(Trigger.TERMINATE, f"the group wants {target}")
-        if notice is not None:
-            left = notice.at - self.worker.wall() - _SPOT_MARGIN
-            reason = f"EC2 will {notice.action} it at {notice.at.isoformat()}"
-            await self._drain(Trigger.SPOT, reason, max(0.0, left.total_seconds()))
-
-    def _wants_out(self, target: str | None) -> bool:
-        # A group that reuses instances wants a serving one back in its warm pool.
-        return target == "Terminated" or (target in _WARM_TARGETS and self.worker.state == "ready")
+        self._notices = replace(self._notices, **news)
+        worker = self.worker
+        for wish in wishes(self._notices, worker.state, worker.fleet, worker.wall()):
+            await self._drain(wish)
 
     async def _watch_hooks(self) -> None:
         worker = self.worker
         if self._hooks is not None:
-            terminating = bool(worker.drain and worker.drain.trigger is Trigger.TERMINATE)
-            now = worker.monotonic()
-            await self._hooks.step(worker.state, worker.machine.reason, terminating, now)
+            trigger = worker.drain.trigger if worker.drain else None
+            view = View(worker.state, worker.machine.reason, trigger, worker.load.busy)
+            await self._hooks.step(view, worker.monotonic())
 
     # Draining.
 
-    async def _drain(self, trigger: Trigger, reason: str, deadline_s: float | None = None) -> None:
-        new = self.worker.drain is None
-        self.worker.start_drain(trigger, reason, deadline_s)
-        if new:
-            await self._stop_bring_up()
+    async def _drain(self, wish: Wish) -> None:
+        """Begin or join a drain, once for each trigger: a wish is read again and again."""
+        drain = self.worker.drain
+        if drain is not None and wish.trigger in drain.triggers:
+            return
+        if drain is None or wish.trigger is Trigger.TERMINATE:
+            await self._stop_bringing_up()
+        self.worker.start_drain(wish.trigger, wish.reason, wish.deadline_s)
+        self._hooks_due.set()
+        if self.worker.state == "drained":  # somebody else's drain was over already
+            self._drained()
 
     def _operator_drain(self, deadline_s: float | None) -> None:
         self.worker.start_drain(Trigger.OPERATOR, "asked on the host", deadline_s)
-        if self._bring_up is not None:
-            self._bring_up.cancel()
+        if self._bringing_up is not None and self.worker.state == "draining":
+            self._bringing_up.cancel()
 
     def _operator_undrain(self) -> None:
         self.worker.undrain()
@@ -294,5 +243,17 @@ class Agent:
             self._leaving.set()
             return
         self.worker.start_drain(Trigger.SIGTERM, "the agent is told to stop")
-        if self._bring_up is not None:
-            self._bring_up.cancel()
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
+
+
+async def _read_target(imds: Imds) -> dict[str, Any]:
+    return {"target": await imds.target_lifecycle_state()}
+
+
+async def _read_spot(imds: Imds) -> dict[str, Any]:
+    return {"spot": await imds.spot_notice(), "rebalance": await imds.rebalance_noticed()}
+
+
+async def _read_events(imds: Imds) -> dict[str, Any]:
+    return {"maintenance": await imds.maintenance()}

@@ -84,6 +84,20 @@ class Aws:
             ),
         )
 
+    async def set_unhealthy(self) -> None:
+        """Tell the group to replace this instance now, grace period or not.
+
+        https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetInstanceHealth.html
+        """
+        await self._call(
+            "SetInstanceHealth Unhealthy",
+            lambda: self._client("autoscaling").set_instance_health(
+                InstanceId=self._instance_id,
+                HealthStatus="Unhealthy",
+                ShouldRespectGracePeriod=False,
+            ),
+        )
+
     async def _call(self, what: str, call: Callable[[], _Answer]) -> _Answer:
         return await asyncio.to_thread(_translated, what, call)
 

@@ -23,7 +23,10 @@ class Trigger(StrEnum):
 
     OPERATOR = "operator"
     SIGTERM = "sigterm"
+    REBALANCE = "rebalance"
+    MAINTENANCE = "maintenance"
     SPOT = "spot"
+    WARM_POOL = "warm_pool"
     TERMINATE = "terminate"
 
 
@@ -56,6 +59,7 @@ class Drain:
     trigger: Trigger
     started_at: float
     deadline_at: float
+    joined: frozenset[Trigger] = frozenset()  # who else wants it, or wanted it first
     busy: int = 0
     lost: int = 0  # requests an engine that died took with it
     idle_reads: int = 0
@@ -74,7 +78,16 @@ class Drain:
     def also(self, trigger: Trigger, deadline_at: float) -> Drain:
         """The drain when somebody else wants it, too: the stronger trigger, the nearer deadline."""
         strongest = max(self.trigger, trigger, key=_STRENGTH.index)
-        return replace(self, trigger=strongest, deadline_at=min(self.deadline_at, deadline_at))
+        return replace(
+            self,
+            trigger=strongest,
+            joined=self.triggers | {trigger},
+            deadline_at=min(self.deadline_at, deadline_at),
+        )
+
+    @property
+    def triggers(self) -> frozenset[Trigger]:
+        return self.joined | {self.trigger}
 
     @property
     def can_undo(self) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sglworker.errors import BootError, DocumentError
 from sglworker.models import EngineCommand, HostDocument, parse
@@ -34,6 +35,11 @@ class Files:
         """Where the running agent answers: `{"url": "http://127.0.0.1:30080"}`."""
         return self.run_dir / "agent.json"
 
+    @property
+    def wanted(self) -> Path:
+        """`started` or `stopped`: what sglang-engine-control.service makes of the engine."""
+        return self.run_dir / "engine.wanted"
+
     def host_document(self) -> HostDocument:
         """Raises DocumentError."""
         try:
@@ -57,6 +63,10 @@ class Files:
                 " weights are read"
             ) from error
         return parse(EngineCommand, text, str(self.engine))
+
+    def want_engine(self, wanted: Literal["started", "stopped"]) -> None:
+        """Ask the service manager, which may start and stop units. Raises BootError."""
+        self._write(self.wanted, wanted)
 
     def write_agent(self, url: str) -> None:
         self._write(self.agent, json.dumps({"url": url}))

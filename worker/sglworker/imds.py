@@ -3,15 +3,18 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_scheduled_events.html
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -21,6 +24,7 @@ DEFAULT_ENDPOINT = "http://169.254.169.254"
 _TOKEN_S = 21_600
 _RENEW_BEFORE_S = 60
 _TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+_EVENT_TIME = "%d %b %Y %H:%M:%S GMT"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,15 @@ class SpotNotice:
 
     action: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """EC2 will stop, reboot or retire the instance, not before `not_before`."""
+
+    event_id: str
+    code: str
+    not_before: datetime
 
 
 class Imds:
@@ -58,15 +71,17 @@ class Imds:
 
     async def spot_notice(self) -> SpotNotice | None:
         text = await self._get("meta-data/spot/instance-action")
-        if text is None:
-            return None
-        try:
-            document: dict[str, Any] = json.loads(text)
-            return SpotNotice(str(document["action"]), datetime.fromisoformat(document["time"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreachableError(f"metadata: a spot notice that makes no sense: {text!r}") from (
-                error
-            )
+        return None if text is None else _parsed(text, "a spot notice", _spot_notice)
+
+    async def rebalance_noticed(self) -> str | None:
+        """When EC2 saw a higher risk of interruption, as it says it; None without a notice."""
+        text = await self._get("meta-data/events/recommendations/rebalance")
+        return None if text is None else str(_parsed(text, "a rebalance notice", _notice_time))
+
+    async def maintenance(self) -> tuple[Maintenance, ...]:
+        """The scheduled events that are still to come."""
+        text = await self._get("meta-data/events/maintenance/scheduled")
+        return () if text is None else _parsed(text, "scheduled events", _active_events)
 
     async def _required(self, path: str) -> str:
         value = await self._get(path)
@@ -110,3 +125,34 @@ class Imds:
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"metadata: {url}: {error or type(error).__name__}") from error
+
+
+_Parsed = TypeVar("_Parsed")
+
+
+def _parsed(text: str, what: str, parse: Callable[[Any], _Parsed]) -> _Parsed:
+    try:
+        return parse(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(f"metadata: {what} that makes no sense: {text!r}") from error
+
+
+def _spot_notice(document: Any) -> SpotNotice:
+    return SpotNotice(str(document["action"]), datetime.fromisoformat(document["time"]))
+
+
+def _notice_time(document: Any) -> str:
+    return str(document["noticeTime"])
+
+
+def _active_events(document: Any) -> tuple[Maintenance, ...]:
+    """Canceled and completed events stay listed for a while: only `active` ones are to come."""
+    return tuple(
+        Maintenance(
+            str(event["EventId"]),
+            str(event["Code"]),
+            datetime.strptime(event["NotBefore"], _EVENT_TIME).replace(tzinfo=UTC),
+        )
+        for event in document
+        if event["State"] == "active"
+    )

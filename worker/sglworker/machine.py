@@ -44,6 +44,7 @@ TRANSITIONS: Mapping[tuple[StateName, Event], StateName] = {
     ("ready", Event.DRAIN): "draining",
     ("failed", Event.DRAIN): "draining",  # its terminate hook wants an answer, too
     ("draining", Event.DRAINED): "drained",
+    ("drained", Event.HELD): "warmed",  # drained to return to the warm pool
     # The engine must show again that it generates: it may have been restarted meanwhile.
     ("draining", Event.UNDRAIN): "starting",
     ("drained", Event.UNDRAIN): "starting",
@@ -52,6 +53,7 @@ TRANSITIONS: Mapping[tuple[StateName, Event], StateName] = {
     ("warmed", Event.FAILED): "failed",
     ("starting", Event.FAILED): "failed",
     ("warming_up", Event.FAILED): "failed",
+    ("ready", Event.FAILED): "failed",
 }
 
 

@@ -85,6 +85,7 @@ class FleetDocument(_Document):
     warm_up: WarmUp = WarmUp()
     launch_timeout_s: Annotated[float, Field(gt=0, le=172_800)] = 1800.0
     drain_deadline_s: Annotated[float, Field(ge=0, le=172_800)] = 600.0
+    on_rebalance: Literal["record", "drain"] = "record"
 
 
 class HostEngine(_Document):

@@ -127,6 +127,11 @@ class Worker:
         self.drain = None
         self.silent_reads = 0
 
+    def hold(self, reason: str) -> None:
+        """The drain for the warm pool is over: the instance is warm again."""
+        self.machine.apply(Event.HELD, reason)
+        self.drain = None
+
     def load_age_s(self) -> float | None:
         return None if self.load_at is None else max(0.0, self.monotonic() - self.load_at)
 

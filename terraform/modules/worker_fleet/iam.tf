@@ -30,8 +30,12 @@ resource "aws_iam_instance_profile" "worker" {
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
 data "aws_iam_policy_document" "worker" {
   statement {
-    sid     = "OwnLifecycleActions"
-    actions = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
+    sid = "OwnLifecycleActions"
+    actions = [
+      "autoscaling:CompleteLifecycleAction",
+      "autoscaling:RecordLifecycleActionHeartbeat",
+      "autoscaling:SetInstanceHealth",
+    ]
     resources = [
       for name in values(local.names) :
       "arn:${var.partition}:autoscaling:${var.region}:${var.account_id}:autoScalingGroup:*:autoScalingGroupName/${name}"

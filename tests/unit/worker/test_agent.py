@@ -2,130 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import random
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 import worker_fakes as fakes
+from agent_world import GROUP, World, free_port, live
 
-from sglworker import agent as agent_module
-from sglworker import boot, drain, hooks
-from sglworker.agent import Agent
-from sglworker.files import Files
+from sglworker import notices
 
-
-class World:
-    """One agent and what surrounds it."""
-
-    def __init__(self, agent: Agent, around: Any, folder: Path, session: Any) -> None:
-        self.agent, self.around, self.folder, self.session = agent, around, folder, session
-        self.address = around.address
-        self.engine_port = json.loads(around.parameter)["engine_port"]
-        self.agent_port = json.loads(around.parameter)["agent_port"]
-
-    @property
-    def state(self) -> str:
-        return self.agent.worker.state
-
-    async def until(self, *states: str) -> None:
-        await fakes.until(lambda: self.state in states)
-
-    async def get(self, path: str) -> tuple[int, str]:
-        async with self.session.get(self._url(path)) as response:
-            return response.status, await response.text()
-
-    async def post(self, path: str, body: str = "") -> tuple[int, str]:
-        async with self.session.post(self._url(path), data=body) as response:
-            return response.status, await response.text()
-
-    def _url(self, path: str) -> str:
-        return f"http://{self.address}:{self.agent_port}{path}"
-
-    def engine(self, **more: Any) -> Any:
-        return fakes.stub_engine(self.address, self.engine_port, **more)
-
-    async def stream(self, tokens: int) -> asyncio.Task[str]:
-        """A stream that has begun; its task gives the whole text."""
-        begun = asyncio.Event()
-
-        async def read() -> str:
-            body = {"model": "tiny", "prompt": "go on", "max_tokens": tokens,
-                    "ignore_eos": True, "stream": True}  # fmt: skip
-            url = f"http://{self.address}:{self.engine_port}/v1/completions"
-            text = b""
-            async with self.session.post(url, json=body) as response:
-                async for line in response.content:
-                    begun.set()
-                    text += line
-            return text.decode()
-
-        task = asyncio.create_task(read())
-        await asyncio.wait_for(begun.wait(), 5)
-        return task
-
-
-def free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
-    address = f"127.{random.randint(100, 250)}.{random.randint(0, 250)}.{random.randint(2, 250)}"
-    around = fakes.Surroundings(address)
-    ports = {"engine_port": free_port(address), "agent_port": free_port(address)}
-    around.parameter = json.dumps(fakes.FLEET | ports | changes.pop("fleet", {}))
-    for name, value in changes.items():
-        setattr(around, name, value)
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights.safetensors").write_bytes(b"w" * 100_000)
-    fakes.write_host_document(tmp_path / "worker.yaml", address, model)
-    files = Files(tmp_path / "worker.yaml", tmp_path / "run")
-    async with fakes.running(around) as environment, aiohttp.ClientSession() as session:
-        os.environ.update(environment)
-        agent = Agent(files, files.host_document())
-        task = asyncio.create_task(agent.run())
-        try:
-            yield World(agent, around, tmp_path, session)
-        finally:
-            agent._leaving.set()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait_for(task, 10)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look ten times as often, so that a life takes a second."""
-    for name in ("_ENGINE_POLL_S", "_INSTANCE_POLL_S", "_HOOK_POLL_S"):
-        monkeypatch.setattr(agent_module, name, 0.05)
-    monkeypatch.setattr(drain, "SETTLE_S", 0.15)
-    monkeypatch.setattr(agent_module, "BOOT_TIMEOUT_S", 3.0)
-    monkeypatch.setattr(boot, "_FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(hooks, "HEARTBEAT_S", 0.2)
-    for name in ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID",
-                 "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):  # fmt: skip
-        monkeypatch.setenv(name, "")  # what `world` sets is gone after the test
-
-
-def live(test: Callable[[World], Awaitable[None]], tmp_path: Path, **changes: Any) -> None:
-    async def run() -> None:
-        async with world(tmp_path, **changes) as here:
-            await test(here)
-
-    asyncio.run(run())
-
-
-GROUP = "sgl-dev-chat-ondemand"
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_a_worker_boots_warms_up_and_completes_its_launch_hook(tmp_path: Path) -> None:
@@ -251,12 +138,14 @@ def test_a_spot_notice_drains_within_its_time(tmp_path: Path) -> None:
     """The notice's time, not the fleet's deadline, bounds the drain."""
 
     async def life(here: World) -> None:
-        async with here.engine(itl_s=0.01):
+        async with here.engine(itl_s=0.02):
             await here.until("ready")
             stream = await here.stream(1500)
-            here.around.spot = json.dumps({"action": "terminate", "time": "2020-01-01T00:00:00Z"})
+            at = datetime.now(UTC) + timedelta(seconds=notices._SPOT_MARGIN_S + 1)
+            here.around.spot = json.dumps({"action": "terminate", "time": at.isoformat()})
             await here.until("drained")
             assert here.agent.worker.cut_streams == 1
+            assert "spot" in here.agent.worker.machine.reason
             stream.cancel()
 
     live(life, tmp_path)

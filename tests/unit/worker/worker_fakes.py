@@ -35,7 +35,13 @@ class Surroundings:
     lifecycle: str | None = "Pending:Wait"
     user_data: str = "environment: dev\nfleet: chat\nrelease: '2026.11.1'\n"
     parameter: str = json.dumps(FLEET)
+    rebalance: str | None = None
+    events: list[dict[str, str]] = field(default_factory=list)
     metadata_down: bool = False
+    metadata_delay_s: float = 0.0
+    throttles: int = 0  # so many calls of Auto Scaling are refused
+    waiting_hooks: tuple[str, ...] = ("launch", "terminate")
+    unhealthy: list[str] = field(default_factory=list)
     parameter_reads: int = 0
     completed: list[tuple[str, str, str]] = field(default_factory=list)
     heartbeats: list[str] = field(default_factory=list)
@@ -43,6 +49,7 @@ class Surroundings:
     async def metadata(self, request: web.Request) -> web.Response:
         if self.metadata_down:
             return web.Response(status=503)
+        await asyncio.sleep(self.metadata_delay_s)
         path = request.match_info["path"]
         if path == "api/token" and request.method == "PUT":
             return web.Response(text="token-1")
@@ -54,6 +61,8 @@ class Surroundings:
             "meta-data/placement/region": "us-east-1",
             "meta-data/autoscaling/target-lifecycle-state": self.target,
             "meta-data/spot/instance-action": self.spot,
+            "meta-data/events/recommendations/rebalance": self.rebalance,
+            "meta-data/events/maintenance/scheduled": json.dumps(self.events),
             "user-data": self.user_data,
         }
         text = answers.get(path)
@@ -64,12 +73,19 @@ class Surroundings:
             return self._parameter(await request.json())
         form = {key: str(value) for key, value in (await request.post()).items()}
         action = form["Action"]
+        if self.throttles:
+            self.throttles -= 1
+            return _error("Throttling", "Rate exceeded")
+        if action == "SetInstanceHealth":
+            self.unhealthy.append(form["HealthStatus"])
         if action == "DescribeAutoScalingInstances":
             return _xml(action, f"<AutoScalingInstances>{self._member()}</AutoScalingInstances>")
         if action == "RecordLifecycleActionHeartbeat":
             self.heartbeats.append(form["LifecycleHookName"])
         if action == "CompleteLifecycleAction":
             hook, result = form["LifecycleHookName"], form["LifecycleActionResult"]
+            if hook not in self.waiting_hooks:
+                return _error("ValidationError", "No active Lifecycle Action found")
             self.completed.append((form["AutoScalingGroupName"], hook, result))
             self.lifecycle = "InService" if hook == "launch" else "Terminating:Proceed"
         return _xml(action, "")
@@ -100,6 +116,15 @@ def _xml(action: str, result: str) -> web.Response:
         f"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
     )
     return web.Response(text=body, content_type="text/xml")
+
+
+def _error(code: str, message: str) -> web.Response:
+    body = (
+        '<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error>'
+        f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        "<RequestId>1</RequestId></ErrorResponse>"
+    )
+    return web.Response(status=400, text=body, content_type="text/xml")
 
 
 async def _serve(handler: Any, path: str) -> tuple[web.AppRunner, str]:
