@@ -80,7 +80,12 @@ def _agent(_given: argparse.Namespace) -> int:
 
 
 def _engine(_given: argparse.Namespace) -> int:
-    command = Files.from_environment().read_engine()
+    files = Files.from_environment()
+    command = files.read_engine()
+    try:
+        Client(files).engine_started(os.getpid())  # the process id stays
+    except WorkerError as error:  # an agent that restarts just now: the engine starts all the same
+        print(f"Warning: the agent is not told of this start: {error}", file=sys.stderr)  # noqa: T201
     try:
         os.execvpe(command.argv[0], list(command.argv), os.environ | command.environment)  # noqa: S606
     except OSError as error:

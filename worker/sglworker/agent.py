@@ -18,10 +18,11 @@ from sglworker.bring_up import BringUp
 from sglworker.drain import Reading, Trigger
 from sglworker.errors import UnreachableError, WorkerError
 from sglworker.files import Files
+from sglworker.gpu import Gpus
 from sglworker.hooks import Hooks, View
 from sglworker.imds import DEFAULT_ENDPOINT, Imds
 from sglworker.machine import Event
-from sglworker.models import FleetDocument, HostDocument
+from sglworker.models import FleetDocument, HostDocument, StateName
 from sglworker.notices import Notices, Wish, wishes
 from sglworker.notify import notify
 from sglworker.server import Server
@@ -37,7 +38,13 @@ _SPOT_POLL_S = 5.0  # what EC2's guide recommends
 _EVENTS_POLL_S = 60.0  # they are announced days before
 _HOOK_POLL_S = 1.0
 _ADAPTERS_POLL_S = 5.0  # they are loaded and unloaded while the engine runs
+_LIVENESS_POLL_S = 15.0
+_GPU_POLL_S = 60.0
+#: What an engine that hangs gets to come back by itself; then its group replaces the worker.
+_HUNG_RECOVERY_S = 120.0
 _LOG_EVERY = 60
+#: States in which the engine and its GPUs are needed.
+_IN_USE: tuple[StateName, ...] = ("starting", "warming_up", "ready")
 
 
 class Agent:
@@ -50,6 +57,7 @@ class Agent:
         self._server = Server(self.worker, self._operator_drain, self._operator_undrain)
         self._way: BringUp | None = None
         self._hooks: Hooks | None = None
+        self._gpus = Gpus()
         self._notices = Notices()
         self._metadata_failures = 0
         self._port = 0
@@ -82,6 +90,9 @@ class Agent:
                     )
                     group.create_task(self._every(_HOOK_POLL_S, self._watch_hooks, self._hooks_due))
                     group.create_task(self._every(_ADAPTERS_POLL_S, self._watch_adapters))
+                    group.create_task(self._every(_LIVENESS_POLL_S, self._watch_liveness))
+                    if self._gpus.present:
+                        group.create_task(self._every(_GPU_POLL_S, self._watch_gpus))
             finally:
                 await self._stop_bringing_up()
                 await self._server.close()
@@ -150,17 +161,20 @@ class Agent:
         if self.worker.state not in ("draining", "drained", "failed"):
             self.worker.machine.apply(Event.FAILED, reason)
 
-    def _restart_engine(self) -> None:
+    def _restart_engine(self, within_s: float | None = None) -> None:
         """Wait for the engine (systemd restarts it) and warm it up again."""
         fleet, way = self.worker.fleet, self._way
         if fleet is not None and way is not None:
-            deadline = self.worker.monotonic() + fleet.launch_timeout_s
-            self._start(lambda: way.start_engine(deadline))
+            deadline = self.worker.monotonic() + (within_s or fleet.launch_timeout_s)
+            self._start(lambda: way.start_engine(deadline, within_s))
 
     # Watching.
 
     async def _watch_engine(self) -> None:
         worker, engine = self.worker, self._way.engine if self._way else None
+        if worker.state in _IN_USE and (loop := worker.starts.loop(worker.monotonic(), _alive)):
+            await self._give_up(loop)
+            return
         reading: Reading = "down"
         if engine is not None:
             if worker.state not in ("warming_up", "ready", "draining", "drained"):
@@ -180,6 +194,22 @@ class Agent:
             self._leaving.set()
         if drain is not None and drain.trigger is Trigger.WARM_POOL and way is not None:
             self._start(way.return_to_pool)
+
+    async def _give_up(self, reason: str) -> None:
+        await self._stop_bringing_up()
+        self._fail(reason)
+        self._hooks_due.set()
+
+    async def _watch_liveness(self) -> None:
+        engine = self._way.engine if self._way else None
+        if engine is None or self.worker.state != "ready":
+            return
+        if self.worker.check(await engine.generates()):
+            self._restart_engine(_HUNG_RECOVERY_S)
+
+    async def _watch_gpus(self) -> None:
+        if (fault := await self._gpus.fault()) and self.worker.state in _IN_USE:
+            await self._give_up(fault)
 
     async def _watch_adapters(self) -> None:
         engine = self._way.engine if self._way else None
@@ -245,6 +275,17 @@ class Agent:
         self.worker.start_drain(Trigger.SIGTERM, "the agent is told to stop")
         if self._bringing_up is not None:
             self._bringing_up.cancel()
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process is there; the engine's is another user's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 async def _read_target(imds: Imds) -> dict[str, Any]:

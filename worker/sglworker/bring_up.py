@@ -111,8 +111,11 @@ class BringUp:
             notify(f"EXTEND_TIMEOUT_USEC={_EXTEND_START_S * 1_000_000}", "STATUS=warm")
             await asyncio.sleep(TARGET_POLL_S)
 
-    async def start_engine(self, deadline: float) -> None:
-        """From `starting` to `ready`; raises WorkerError at the deadline (the worker's clock)."""
+    async def start_engine(self, deadline: float, warm_up_s: float | None = None) -> None:
+        """From `starting` to `ready`; raises WorkerError at the deadline (the worker's clock).
+
+        `warm_up_s` None: the fleet's.
+        """
         worker, engine, fleet = self._worker, self.engine, self._worker.fleet
         if engine is None or fleet is None:
             raise WorkerError("the engine cannot start before boot is over")
@@ -125,7 +128,7 @@ class BringUp:
             try:
                 worker.engine_version = await engine.version()
                 worker.adapters = await engine.adapters()
-                await warm_up(engine, fleet)
+                await warm_up(engine, fleet, warm_up_s or fleet.warm_up.timeout_s)
             except UnreachableError as error:
                 if await engine.load() != "down":
                     raise

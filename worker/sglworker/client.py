@@ -39,6 +39,9 @@ class Client:
     def undrain(self) -> WorkerState:
         return parse(WorkerState, self._call("POST", "/undrain", b""), f"{self._url}/undrain")
 
+    def engine_started(self, pid: int) -> None:
+        self._call("POST", "/engine-started", json.dumps({"pid": pid}).encode())
+
     def wait_drained(
         self,
         seconds: float,

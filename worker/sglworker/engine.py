@@ -13,6 +13,7 @@ from sglworker.errors import UnreachableError, WorkerError
 from sglworker.models import FleetDocument
 
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10.0)  # SGLang's /health generates a token
+_GENERATE_TIMEOUT = aiohttp.ClientTimeout(total=25.0)  # SGLang gives up on its own after 20 s
 _LOAD_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 #: A long warm-up prompt: enough for chunked prefill, little enough for a slow engine.
 _LONG_PROMPT_TOKENS = 2048
@@ -36,6 +37,13 @@ class Engine:
     async def healthy(self) -> bool:
         """Whether /health answers 200."""
         return await self._answers(f"{self.url}/health")
+
+    async def generates(self) -> bool:
+        """Whether it makes tokens: one of its own, or any of a request that runs meanwhile.
+
+        SGLang's /health_generate answers 200 as soon as anything comes out of its scheduler.
+        """
+        return await self._answers(f"{self.url}/health_generate", _GENERATE_TIMEOUT)
 
     async def missing(self, fleet: FleetDocument) -> str:
         """What does not answer yet; empty once the engine may be warmed up.
@@ -67,9 +75,13 @@ class Engine:
         host = urlsplit(self.url).hostname or ""
         return f"[{host}]" if ":" in host else host
 
-    async def _answers(self, url: str) -> bool:
+    async def _answers(
+        self,
+        url: str,
+        timeout: aiohttp.ClientTimeout = _HEALTH_TIMEOUT,  # noqa: ASYNC109
+    ) -> bool:
         try:
-            async with self._session.get(url, timeout=_HEALTH_TIMEOUT) as response:
+            async with self._session.get(url, timeout=timeout) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
@@ -145,13 +157,15 @@ def warm_up_prompts(fleet: FleetDocument) -> list[list[int]]:
     ]
 
 
-async def warm_up(engine: Engine, fleet: FleetDocument, retry_s: float = 1.0) -> None:
-    """Generate every prompt; a failed one is tried again until `warm_up.timeout_s`.
+async def warm_up(
+    engine: Engine, fleet: FleetDocument, within_s: float, retry_s: float = 1.0
+) -> None:
+    """Generate every prompt; a failed one is tried again for `within_s` seconds in all.
 
     Raises UnreachableError with the last failure, WorkerError when the engine refuses one.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + fleet.warm_up.timeout_s
+    deadline = loop.time() + within_s
     for prompt in warm_up_prompts(fleet):
         while True:
             try:

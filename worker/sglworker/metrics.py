@@ -41,4 +41,6 @@ def render(worker: Worker) -> str:
         "Reads of the engine's load without an answer.",
         {"": float(worker.read_failures)},
     )
+    starts = {"": float(worker.engine_starts)}
+    add("engine_starts_total", "counter", "Starts of the engine, as it told them.", starts)
     return "\n".join(lines) + "\n"

@@ -48,6 +48,7 @@ class Server:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/drain", self._post_drain)
         app.router.add_post("/undrain", self._post_undrain)
+        app.router.add_post("/engine-started", self._post_engine_started)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=1.0, handle_signals=False
         )
@@ -87,6 +88,15 @@ class Server:
     async def _post_undrain(self, request: web.Request) -> web.Response:
         return _refuse_others(request) or await self._act(request, self._undrain)
 
+    async def _post_engine_started(self, request: web.Request) -> web.Response:
+        if refused := _refuse_others(request):
+            return refused
+        try:
+            self._worker.engine_started(_pid(await request.read()))
+        except ValueError as error:
+            return _error(400, str(error))
+        return web.Response(status=204)
+
     async def _act(self, request: web.Request, action: Callable[[], None]) -> web.Response:
         try:
             action()
@@ -118,6 +128,15 @@ def _deadline(raw: bytes) -> float | None:
     if not number or not math.isfinite(value) or not 0 <= value <= _LONGEST_DRAIN_S:
         raise ValueError(f"deadline_s: expected seconds from 0 to {_LONGEST_DRAIN_S:g}")
     return float(value)
+
+
+def _pid(raw: bytes) -> int:
+    """`{"pid": 4711}`."""
+    body: Any = json.loads(raw)
+    pid = body.get("pid") if isinstance(body, dict) else None
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
+        raise ValueError('expected {"pid": process id}')
+    return pid
 
 
 def _error(status: int, message: str) -> web.Response:

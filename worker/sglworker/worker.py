@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sglworker.drain import Drain, Load, Reading, Trigger, Verdict, judge
 from sglworker.errors import NotAllowedError
+from sglworker.faults import Liveness, Starts
 from sglworker.machine import Event, Machine, utc_now
 from sglworker.models import FleetDocument, StateName, UserData, WorkerState
 
@@ -50,6 +51,9 @@ class Worker:
     adapters: tuple[str, ...] = ()
     silent_reads: int = 0
     read_failures: int = 0
+    engine_starts: int = 0
+    starts: Starts = field(default_factory=Starts)
+    liveness: Liveness = field(default_factory=lambda: Liveness(0.0))
     transitions: Counter[StateName] = field(default_factory=Counter)
     machine: Machine = field(init=False)
     started_at: float = field(init=False)
@@ -64,6 +68,8 @@ class Worker:
 
     def _moved(self, old: StateName, new: StateName, reason: str) -> None:
         self.transitions[new] += 1
+        if new == "ready":
+            self.liveness = Liveness(self.monotonic())
         logger.info("%s -> %s%s", old, new, f": {reason}" if reason else "")
 
     def observe(self, reading: Reading) -> bool:
@@ -83,6 +89,21 @@ class Worker:
             )
             return True
         return False
+
+    def engine_started(self, pid: int) -> None:
+        """`sglworker engine` is about to become the engine, under this process id."""
+        self.engine_starts += 1
+        self.starts = self.starts.started(pid, self.monotonic())
+
+    def check(self, generates: bool) -> bool:
+        """Take a deep check of the engine; True when it hangs, as known just now."""
+        now = self.monotonic()
+        self.liveness = self.liveness.checked(generates, now)
+        if self.state != "ready" or not self.liveness.hung(now):
+            return False
+        silent_s = now - self.liveness.good_at
+        self.machine.apply(Event.ENGINE_LOST, f"the engine generates nothing for {silent_s:.0f} s")
+        return True
 
     def start_drain(self, trigger: Trigger, reason: str, deadline_s: float | None = None) -> None:
         """Drain, or join the drain that is on. `deadline_s` None: the fleet's.

@@ -22,7 +22,7 @@ _LARGEST_BODY = 256 * 1024 * 1024
 
 _GET: dict[str, _Handler] = {
     "/health": info_api.health,
-    "/health_generate": info_api.health,
+    "/health_generate": info_api.health_generate,
     "/v1/models": openai_api.models,
     "/v1/models/{name:.+}": openai_api.model,
     "/model_info": info_api.model_info,

@@ -15,8 +15,15 @@ from sglocal.stub_engine.replies import RequestError
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /health, /health_generate: 200 with no body, 503 while starting or draining."""
+    """GET /health: 200 with no body, 503 while starting or draining."""
     return web.Response(status=200 if Engine.of(request).healthy else 503)
+
+
+async def health_generate(request: web.Request) -> web.Response:
+    """GET /health_generate: as /health; 503, too, where a fault lets nothing be generated."""
+    engine = Engine.of(request)
+    well = engine.healthy and not engine.faults.hang_before_first_byte
+    return web.Response(status=200 if well else 503)
 
 
 async def model_info(request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def sglworker(environment: dict[str, str], *words: str) -> subprocess.CompletedP
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=20, check=False
     )
+
+
+def page(folder: Path, path: str) -> str:
+    url = json.loads((folder / "run" / "agent.json").read_text())["url"]
+    with urllib.request.urlopen(url + path, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def test_the_services_bring_a_worker_up_drain_it_and_end(tmp_path: Path) -> None:
@@ -64,6 +71,8 @@ async def _services(folder: Path) -> None:
             await fakes.until(lambda: bool(around.completed), 20)
             state = await asyncio.to_thread(sglworker, environment, "state")
             assert json.loads(state.stdout)["state"] == "ready"
+            metrics = await asyncio.to_thread(page, folder, "/metrics")
+            assert "sglworker_engine_starts_total 1.0" in metrics
             drained = await asyncio.to_thread(sglworker, environment, "drain", "--wait", "10")
             assert (drained.returncode, json.loads(drained.stdout)["state"]) == (0, "drained")
             undrained = await asyncio.to_thread(sglworker, environment, "undrain")
@@ -98,4 +107,18 @@ def test_a_host_without_agent_gets_one_clear_error(
     }
     result = sglworker(environment, *words)
     assert (result.returncode, message in result.stderr) == (code, True)
+    assert "Traceback" not in result.stderr
+
+
+def test_an_agent_that_cannot_write_its_files_says_so(tmp_path: Path) -> None:
+    """A full disk, or no folder: one line, exit code 4; systemd starts it again."""
+    fakes.write_host_document(tmp_path / "worker.yaml", "127.0.0.1", tmp_path)
+    (tmp_path / "run").write_text("not a folder")
+    environment = os.environ | {
+        "SGLWORKER_CONFIG": str(tmp_path / "worker.yaml"),
+        "SGLWORKER_RUN_DIR": str(tmp_path / "run"),
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1",
+    }
+    result = sglworker(environment, "agent")
+    assert (result.returncode, "cannot write" in result.stderr) == (4, True)
     assert "Traceback" not in result.stderr
