@@ -5,6 +5,7 @@ Writing happens in a thread: a pipe nobody reads must not stop the streams.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -37,7 +38,7 @@ class Log:
             self.dropped += 1
             return
         stamp = b'{"ts":%.3f,"event":"%b",' % (time.time(), event.encode())
-        line = orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        line = _encode(fields)
         # A line without fields has no comma to put.
         self._queue.put(stamp[:-1] + line[1:] if len(line) <= 3 else stamp + line[1:])
 
@@ -77,6 +78,14 @@ class Log:
             except OSError:
                 self.dropped += 1
                 return
+
+
+def _encode(fields: Mapping[str, Any]) -> bytes:
+    """One line. Clients name models; a lone surrogate in a name must not lose the line."""
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return json.dumps(fields, default=str, separators=(",", ":")).encode() + b"\n"
 
 
 class LogHandler(logging.Handler):

@@ -124,6 +124,19 @@ def test_log_lines_of_processes_that_share_a_pipe_are_not_torn():
     assert 9 <= len(packets) < 40
 
 
+def test_a_name_that_is_no_utf8_does_not_lose_its_line():
+    """Clients name models: a line that cannot be written would leave its request half counted."""
+    reading, writing = os.pipe()
+    log = Log(writing)
+    log.write("request", {"model": "\ud800", "status": 404})
+    log.close()
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        (line,) = lines
+    told = json.loads(line)
+    assert (told["event"], told["model"], told["status"]) == ("request", "\ud800", 404)
+
+
 def test_a_taken_port_is_not_shared_by_accident():
     """Although several processes of one router share theirs."""
     ours = make_listeners("127.0.0.1", 0, 3)
