@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sglrouter.listener import BACKLOG
 from sglrouter.serving.core import Router
@@ -40,8 +40,12 @@ class DataPlane:
                 lambda: ClientConnection(self.router), sock=sockets[number].dup(), backlog=BACKLOG
             )
 
-    async def drain(self) -> None:
-        """Turn away, finish, cut: see the module's text."""
+    async def drain(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Turn away, finish, cut: see the module's text.
+
+        `sockets` are closed as well when nothing more is accepted: while one is open anywhere,
+        the kernel takes connections that nobody answers.
+        """
         router = self.router
         limits = router.document.limits
         router.draining = True
@@ -49,6 +53,8 @@ class DataPlane:
         await self._wait(limits.drain_notice_s, idle=False)
         router.stopping = True
         await self.listen({})
+        for sock in sockets:
+            sock.close()
         for client in list(router.clients):
             client.close_if_idle()
         await self._wait(limits.drain_s, idle=True)

@@ -107,7 +107,7 @@ class DataProcess:
 
     def _stop(self) -> None:
         if self._drain is None:
-            self._drain = asyncio.create_task(self.plane.drain())
+            self._drain = asyncio.create_task(self.plane.drain(self._sockets))
 
     def _mirror(self, view: View) -> None:
         router = self.router

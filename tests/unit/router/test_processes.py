@@ -256,6 +256,32 @@ def test_streams_that_end_in_time_end_the_drain(lab, tmp_path):
     lab.run(scenario())
 
 
+def test_nothing_is_accepted_while_the_last_streams_run(lab, tmp_path):
+    """A listener that is open somewhere takes connections which nobody would answer."""
+
+    async def refused(port):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return True
+        writer.transport.abort()
+        return False
+
+    async def scenario():
+        limits = {"drain_notice_s": 0, "drain_s": 3600}
+        async with routed(lab, tmp_path, limits=limits) as (router, held):
+            found = await streams(lab, router, each=1)
+            router.stop()
+            await eventually_is(True, refused, router.port)
+            held.go.set()
+            assert [await whole(client) for _, client in found] == [True, True]
+            assert await router.ended() == 0
+            for _, client in found:
+                client.writer.close()
+
+    lab.run(scenario())
+
+
 def test_sighup_reaches_every_process_and_cuts_no_stream(lab, tmp_path):
     """A new key file and a new model are known to each of them; a wrong document to none."""
     keys = [tmp_path / "first", tmp_path / "second"]
