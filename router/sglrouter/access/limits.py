@@ -120,8 +120,8 @@ class KeyLimits:
         return _wait("tokens", what, missing * MINUTE_S / capacity)
 
     def release(self, key: KeyInfo) -> None:
-        """An admitted request is over."""
-        use = self._uses.get(key.name)
+        """An admitted request is over; one that was unbounded when it began was not counted."""
+        use = self._uses.get(key.name) if key.bounded else None
         if use is not None and use.running > 0:
             use.running -= 1
 

@@ -148,3 +148,15 @@ def test_the_table_of_addresses_is_bounded(monkeypatch):
         limits.failed_auth(f"10.0.{number // 256}.{number % 256}", 0.0)
     assert len(limits._failed) == 10
     assert limits.failed_auth("10.0.3.231", 0.0) is True  # the last one is still known
+
+
+def test_a_request_that_began_without_bounds_gives_no_other_place_back():
+    """The key file was replaced meanwhile and bounds its holder now."""
+    limits = KeyLimits()
+    unbounded, bounded = KeyInfo("app"), KeyInfo("app", concurrency=1)
+    assert limits.admit(unbounded, 0, 0.0, 1.0) is None
+    assert limits.admit(bounded, 0, 0.0, 1.0) is None
+    limits.release(unbounded)
+    assert code(limits.admit(bounded, 0, 0.0, 1.0)) == ("rate_limited_concurrency", 1)
+    limits.release(bounded)
+    assert limits.admit(bounded, 0, 0.0, 1.0) is None
