@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from sglrouter.models.base import Document, Positive, Priority, SecretSource
+
+# It becomes a request's first line and its Host header.
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class KeyEntry(Document):
@@ -52,7 +56,9 @@ class External(Document):
     def _absolute(cls, value: str) -> str:
         parts = urlsplit(value)
         loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
-        if not parts.hostname or parts.query or parts.fragment:
+        if parts.username is not None or parts.password is not None:  # GET /config shows it
+            raise ValueError("a URL holds no credentials: `key` says where the key is")
+        if not parts.hostname or not _VISIBLE.fullmatch(value) or parts.query or parts.fragment:
             raise ValueError(f"{value!r}: write https://HOST[:PORT][/PREFIX]")
         if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
             raise ValueError(f"{value!r}: a key may only leave this machine over https")

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EnvironmentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=10)]
 FleetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=16)]
+# They stand in headers and in the names of secrets.
+ExternalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=32)]
+RouterId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Positive = Annotated[int, Field(ge=1)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sglrouter.models.base import Document, FleetName, Port, Role, Seconds, plain_http
+from sglrouter.models.base import Document, FleetName, Port, Role, RouterId, Seconds, plain_http
 
 
 class StaticWorker(Document):
@@ -63,7 +63,7 @@ class WorkerList(Document):
 class StaticRouter(Document):
     """A router given by hand; `id` is alike in every router's document."""
 
-    id: Annotated[str, Field(min_length=1, max_length=64)]
+    id: RouterId
     url: str
 
     @field_validator("url")

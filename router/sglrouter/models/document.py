@@ -16,6 +16,7 @@ from sglrouter.models.access import External, Keys
 from sglrouter.models.base import (
     Document,
     EnvironmentName,
+    ExternalName,
     FleetName,
     PolicyName,
     Port,
@@ -82,7 +83,7 @@ class RouterDocument(Document):
     policy: PolicyName = "prefix_aware"
     affinity: Affinity = Affinity()
     fleets: Annotated[dict[FleetName, FleetRoute], Field(min_length=1)]
-    externals: dict[str, External] = {}
+    externals: dict[ExternalName, External] = {}
     limits: Limits = Limits()
     keys: Keys | None = None
     admin_key: SecretSource | None = None

@@ -34,6 +34,12 @@ GOOD = {
     "keys": {"secret": "sglctl/prod/api-keys"},
     "discovery": {"kind": "aws"},
 }
+
+
+def _external(url):
+    return {"kind": "openai", "url": url, "key": {"secret": "k"}, "models": {"tiny": "m"}}
+
+
 BAD_DOCUMENTS = [
     ({"nope": 1}, "nope: Extra inputs"),
     ({"version": 2}, "version: Input should be 1"),
@@ -55,6 +61,28 @@ BAD_DOCUMENTS = [
     (
         {"discovery": {"kind": "static", "workers": [{"url": "http://a:1", "fleet": "b"}]}},
         "fleet 'b', not in `fleets`",
+    ),
+    (
+        {"externals": {"out\r\nx: y": _external("https://api.example.com")}},
+        "externals.out\r\nx: y.[key]: String should match",
+    ),
+    (
+        {"externals": {"out": _external("https://me:secret@api.example.com")}},
+        "externals.out.url: Value error, a URL holds no credentials",
+    ),
+    (
+        {"externals": {"out": _external("https://api.example.com/a b")}},
+        "externals.out.url: Value error, 'https://api.example.com/a b'",
+    ),
+    (
+        {
+            "peers": {
+                "kind": "static",
+                "self_id": "a\nb",
+                "routers": [{"id": "a\nb", "url": "http://h:1"}],
+            }
+        },
+        "peers.static.routers.0.id: String should match",
     ),
 ]
 
