@@ -5,7 +5,8 @@
     ├── PreconditionError    4  the machine or the account is not fit (tool, key, guard)
     ├── TerraformError       5  Terraform failed
     │   └── StateLockedError 6  somebody else holds the state lock
-    ├── AnsibleError         7  a host failed or was unreachable
+    ├── HostError            7  a host failed or was unreachable
+    │   └── AnsibleError     7  the same, of Ansible
     ├── ImageError           8  a bake failed
     ├── WaitTimeoutError     9  a deadline passed while waiting
     ├── EndpointTestError    10 an endpoint test failed
@@ -47,8 +48,12 @@ class StateLockedError(TerraformError):
     exit_code = 6
 
 
-class AnsibleError(SglctlError):
+class HostError(SglctlError):
     exit_code = 7
+
+
+class AnsibleError(HostError):
+    pass
 
 
 class ImageError(SglctlError):

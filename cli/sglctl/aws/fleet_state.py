@@ -74,14 +74,33 @@ def _group(raw: Mapping[str, Any]) -> Group:
         desired=raw["DesiredCapacity"],
         warm_min=warm.get("MinSize") if warm else None,
         template_version=_version_in_force(raw),
-        members=tuple(
-            Member(
-                item["InstanceId"], item["LifecycleState"], item["HealthStatus"],
-                item["AvailabilityZone"], item.get("InstanceType", ""),
-            )
-            for item in raw["Instances"]
-        ),
+        members=_members(raw["Instances"]),
+    )
+
+
+def _members(raw: Iterable[Mapping[str, Any]]) -> tuple[Member, ...]:
+    return tuple(
+        Member(
+            item["InstanceId"], item["LifecycleState"], item["HealthStatus"],
+            item["AvailabilityZone"], item.get("InstanceType", ""),
+        )
+        for item in raw
     )  # fmt: skip
+
+
+def warm_members(session: Session, group: Group) -> tuple[Member, ...]:
+    """The instances of the group's warm pool, which the group itself does not list.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeWarmPool.html
+    """
+    if group.warm_min is None:
+        return ()
+    pages = (
+        session.client("autoscaling")
+        .get_paginator("describe_warm_pool")
+        .paginate(AutoScalingGroupName=group.name)
+    )
+    return _members(item for page in pages for item in page["Instances"])
 
 
 def _version_in_force(raw: Mapping[str, Any]) -> str:

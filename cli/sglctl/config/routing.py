@@ -77,7 +77,7 @@ class Affinity(Strict):
         description="Header that names a conversation, where clients send it.",
     )
     spill_tokens: int = Field(
-        default=4000,
+        default=12_000,
         ge=1,
         description="A worker with the prefix is passed over when so many more prompt tokens "
         "wait there than at the cheapest.",

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sglctl.aws.fleet_state import Group, groups, target_health
-from sglctl.aws.run_command import RunCommand, ScriptResult
+from sglctl.aws.run_command import RunCommand
 from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
 from sglctl.context import Context
 from sglctl.core.table import table
-from sglctl.errors import SglctlError
+from sglctl.core.workers import AgentState
 from sglctl.operations.wait import find_endpoint, router_health
-
-_STATE_TIMEOUT_S = 10.0
-_PARALLEL = 8
-
-
-@dataclass(frozen=True)
-class AgentState:
-    """`state` is the agent's word, or `unreachable`; `reason` says why."""
-
-    state: str
-    reason: str = ""
-    in_flight: int | None = None
-    queued: int | None = None
-    release: str = ""
+from sglctl.operations.workers import agent_states
 
 
 @dataclass(frozen=True)
@@ -119,35 +104,3 @@ def look(context: Context, desired: Desired, session: Session) -> Status:
         targets=target_health(session, context.environment),
         agents=agent_states(RunCommand(session.client("ssm")), workers),
     )
-
-
-def agent_states(commands: RunCommand, instance_ids: list[str]) -> dict[str, AgentState]:
-    """Every worker's state, asked one by one: one that cannot be reached hides no other."""
-
-    def ask(instance_id: str) -> AgentState:
-        try:
-            results = commands.run([instance_id], "sglworker state", timeout_s=_STATE_TIMEOUT_S)
-        except SglctlError as error:
-            return AgentState("unreachable", error.message)
-        return parse_state(results[instance_id])
-
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return dict(zip(instance_ids, pool.map(ask, instance_ids), strict=True))
-
-
-def parse_state(result: ScriptResult) -> AgentState:
-    """`sglworker state` prints its state document. Pure."""
-    if not result.ok:
-        text = (result.stderr or result.stdout or result.status).strip()
-        return AgentState("unreachable", text.splitlines()[-1] if text else result.status)
-    try:
-        raw = json.loads(result.stdout)
-        return AgentState(
-            state=str(raw["state"]),
-            reason=str(raw.get("reason", "")),
-            in_flight=int(raw["in_flight"]),
-            queued=int(raw["queued"]),
-            release=str(raw.get("release", "")),
-        )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        return AgentState("unreachable", f"the agent's answer cannot be read: {error!r}")

@@ -111,6 +111,9 @@ def test_every_command_exists_and_explains_itself(name: str) -> None:
         (["depoly"], 2, ["Did you mean 'deploy'?"]),
         (["deploy", "--hosts", "vms"], 2, ["vms"]),
         (["completion", "tcsh"], 2, ["tcsh"]),
+        (["workers", "drain"], 2, ["ID..."]),
+        (["workers", "list", "--state", "busy"], 2, ["'busy' is none of booting"]),
+        (["workers", "drain", "i-1"], 4, ["not running on this machine"]),
     ],
 )
 def test_bad_input_gets_one_clear_message(

@@ -16,12 +16,13 @@ from sglctl.context import Context
 from sglctl.core.plan_summary import Change
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
 from sglctl.core.table import table
+from sglctl.core.workers import AgentState
 from sglctl.errors import LocalError, PreconditionError, StateLockedError, WaitTimeoutError
 from sglctl.operations import scale
 from sglctl.operations.audit import audited, log_file
 from sglctl.operations.scale import Request
-from sglctl.operations.status import AgentState, parse_state
 from sglctl.operations.wait import until_serving
+from sglctl.operations.workers import parse_state
 
 READY = Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2)}, 2)
 WANTED = Wanted(2, {"chat": 2})
