@@ -12,6 +12,7 @@ from sglocal.aws import (
     instances,
     launch_templates,
     load_balancers,
+    metric_data,
     policies,
     run_command,
     security_groups,
@@ -44,6 +45,7 @@ def install(emulator: Emulator) -> Extensions:
     answers.install(emulator)
     launch_templates.install(emulator)
     policies.install(emulator)
+    metric_data.install(emulator)
     load_balancers.install(emulator)
     security_groups.install(emulator)
     hosts = instances.install(emulator)
