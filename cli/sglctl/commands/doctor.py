@@ -60,7 +60,7 @@ def command(context: Context, install: bool, quiet: bool, purpose: str | None) -
     wanted: dict[str, tuple[Purpose, ...]] = {
         "aws": ("aws",),
         "local": ("aws", "local"),
-        "tests": ("aws", "local", "lint"),
+        "tests": ("aws", "local", "lint", "engine"),
     }
     findings = machine.examine(wanted[chosen])
     if install and not all(f.ok for f in findings.values()):

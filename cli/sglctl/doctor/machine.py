@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from ctypes.util import find_library
 from pathlib import Path
 
 from sglctl.context import cache_home
@@ -29,6 +30,8 @@ def examine(purposes: Sequence[Purpose]) -> dict[str, Finding]:
 
 
 def _look(tool: Tool) -> Finding:
+    if tool.library:
+        return judge(tool, find_library(tool.name), None)
     path = shutil.which(tool.name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     output = None
     if path is not None and tool.version_args is not None:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Purpose = Literal["aws", "local", "lint"]
+Purpose = Literal["aws", "local", "lint", "engine"]
 Status = Literal["ok", "missing", "old"]
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program on PATH.
+    """A program on PATH, or (`library`) a shared library the linker finds by this name.
 
     `package` is Debian's package of it; None: sglctl downloads the pinned release itself.
     `root_only` tools serve container hosts, which need root; process hosts do without them.
@@ -26,6 +26,7 @@ class Tool:
     minimum: tuple[int, int] = (0, 0)
     version_args: tuple[str, ...] | None = None
     root_only: bool = False
+    library: bool = False
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -44,6 +45,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool("nc", "netcat-openbsd", ("local",), "carries ssh into the hosts' network",
          root_only=True),
     Tool("shellcheck", "shellcheck", ("lint",), "checks shell scripts"),
+    Tool("ibverbs", "libibverbs1", ("engine",), "is linked by prefill/decode's KV transfer",
+         library=True),
 )  # fmt: skip
 
 

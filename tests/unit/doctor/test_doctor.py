@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sglctl.doctor import terraform_release
-from sglctl.doctor.tools import TOOLS, judge, needed, packages_to_install, parse_version
+from sglctl.doctor import machine, terraform_release, tools
+from sglctl.doctor.tools import TOOLS, Tool, judge, needed, packages_to_install, parse_version
 from sglctl.errors import PreconditionError
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
@@ -39,6 +39,16 @@ def test_a_tool_is_judged_by_presence_and_version(
 def test_every_bad_finding_names_the_command_that_mends_it() -> None:
     findings = [judge(tool, None, None) for tool in TOOLS]
     assert all(f.fix.startswith(("apt-get install ", "sglctl doctor")) for f in findings)
+
+
+def test_a_library_is_found_where_the_linker_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program of its name is on PATH."""
+    libc = Tool("c", "libc6", ("aws",), "is there", library=True)
+    absent = Tool("no-such-library", "libnone1", ("aws",), "is not", library=True)
+    monkeypatch.setattr(tools, "TOOLS", (libc, absent))
+    found = machine.examine(["aws"])
+    assert {name: f.status for name, f in found.items()} == {"c": "ok", absent.name: "missing"}
+    assert found[absent.name].fix == "apt-get install libnone1"
 
 
 def test_without_root_no_container_tool_is_needed() -> None:
