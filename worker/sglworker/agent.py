@@ -20,8 +20,10 @@ from sglworker.errors import UnreachableError, WorkerError
 from sglworker.files import Files
 from sglworker.gpu import Gpus
 from sglworker.hooks import Hooks, View
+from sglworker.host import process_alive, read_events, read_spot, read_target
 from sglworker.imds import DEFAULT_ENDPOINT, Imds
 from sglworker.machine import Event
+from sglworker.memory import Memory
 from sglworker.models import FleetDocument, HostDocument, StateName
 from sglworker.notices import Notices, Wish, wishes
 from sglworker.notify import notify
@@ -37,6 +39,7 @@ _INSTANCE_POLL_S = 1.0
 _SPOT_POLL_S = 5.0  # what EC2's guide recommends
 _EVENTS_POLL_S = 60.0  # they are announced days before
 _HOOK_POLL_S = 1.0
+_SAVE_POLL_S = 1.0
 _ADAPTERS_POLL_S = 5.0  # they are loaded and unloaded while the engine runs
 _LIVENESS_POLL_S = 15.0
 _GPU_POLL_S = 60.0
@@ -53,6 +56,7 @@ class Agent:
     def __init__(self, files: Files, host: HostDocument) -> None:
         self.worker = Worker()
         self._files = files
+        self._memory = Memory(self.worker, files)
         self._host = host
         self._server = Server(self.worker, self._operator_drain, self._operator_undrain)
         self._way: BringUp | None = None
@@ -74,28 +78,34 @@ class Agent:
             endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT
             imds = Imds(session, endpoint)
             way = self._way = BringUp(self.worker, self._files, self._host, imds, session)
+            self._memory.load()
             await self._listen(FleetDocument.model_fields["agent_port"].default)
             self._start(lambda: way.boot(self._booted, self._listen))
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch_engine_always())
                     group.create_task(
-                        self._every(_INSTANCE_POLL_S, lambda: self._read(imds, _read_target))
+                        self._every(_INSTANCE_POLL_S, lambda: self._read(imds, read_target))
                     )
                     group.create_task(
-                        self._every(_SPOT_POLL_S, lambda: self._read(imds, _read_spot))
+                        self._every(_SPOT_POLL_S, lambda: self._read(imds, read_spot))
                     )
                     group.create_task(
-                        self._every(_EVENTS_POLL_S, lambda: self._read(imds, _read_events))
+                        self._every(_EVENTS_POLL_S, lambda: self._read(imds, read_events))
                     )
                     group.create_task(self._every(_HOOK_POLL_S, self._watch_hooks, self._hooks_due))
                     group.create_task(self._every(_ADAPTERS_POLL_S, self._watch_adapters))
+                    group.create_task(self._every(_SAVE_POLL_S, self._remember))
                     group.create_task(self._every(_LIVENESS_POLL_S, self._watch_liveness))
                     if self._gpus.present:
                         group.create_task(self._every(_GPU_POLL_S, self._watch_gpus))
             finally:
                 await self._stop_bringing_up()
+                self._memory.save()
                 await self._server.close()
+
+    async def _remember(self) -> None:
+        self._memory.save()
 
     async def _every(
         self, interval_s: float, step: Callable[[], Awaitable[None]],
@@ -172,7 +182,9 @@ class Agent:
 
     async def _watch_engine(self) -> None:
         worker, engine = self.worker, self._way.engine if self._way else None
-        if worker.state in _IN_USE and (loop := worker.starts.loop(worker.monotonic(), _alive)):
+        if worker.state in _IN_USE and (
+            loop := worker.starts.loop(worker.monotonic(), process_alive)
+        ):
             await self._give_up(loop)
             return
         reading: Reading = "down"
@@ -222,6 +234,7 @@ class Agent:
     async def _read(self, imds: Imds, read: Callable[[Imds], Awaitable[dict[str, Any]]]) -> None:
         if not self.worker.identity.instance_id:
             return
+        worker, before = self.worker, self.worker.state
         try:
             news = await read(imds)
         except UnreachableError as error:
@@ -230,10 +243,14 @@ class Agent:
             self._metadata_failures += 1
             return
         self._metadata_failures = 0
-        self._notices = replace(self._notices, **news)
-        worker = self.worker
-        for wish in wishes(self._notices, worker.state, worker.fleet, worker.wall()):
-            await self._drain(wish)
+        if news != (known := {name: getattr(self._notices, name) for name in news}):
+            logger.info("instance metadata: %s, before %s", news, known)
+            self._notices = replace(self._notices, **news)
+        # While booting, an engine of an earlier agent may have streams: soon it can be asked.
+        # Only what is fresh counts: a target read before the pool was left would lead back there.
+        if before == worker.state != "booting":
+            for wish in wishes(Notices(**news), worker.state, worker.fleet, worker.wall()):
+                await self._drain(wish)
 
     async def _watch_hooks(self) -> None:
         worker = self.worker
@@ -258,11 +275,13 @@ class Agent:
 
     def _operator_drain(self, deadline_s: float | None) -> None:
         self.worker.start_drain(Trigger.OPERATOR, "asked on the host", deadline_s)
+        self._memory.save()
         if self._bringing_up is not None and self.worker.state == "draining":
             self._bringing_up.cancel()
 
     def _operator_undrain(self) -> None:
         self.worker.undrain()
+        self._memory.save()
         self._restart_engine()
 
     def _on_signal(self) -> None:
@@ -275,26 +294,3 @@ class Agent:
         self.worker.start_drain(Trigger.SIGTERM, "the agent is told to stop")
         if self._bringing_up is not None:
             self._bringing_up.cancel()
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process is there; the engine's is another user's."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-async def _read_target(imds: Imds) -> dict[str, Any]:
-    return {"target": await imds.target_lifecycle_state()}
-
-
-async def _read_spot(imds: Imds) -> dict[str, Any]:
-    return {"spot": await imds.spot_notice(), "rebalance": await imds.rebalance_noticed()}
-
-
-async def _read_events(imds: Imds) -> dict[str, Any]:
-    return {"maintenance": await imds.maintenance()}

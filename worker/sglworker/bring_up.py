@@ -20,6 +20,7 @@ from sglworker.machine import Event
 from sglworker.models import FleetDocument, HostDocument
 from sglworker.notices import WARM_TARGETS
 from sglworker.notify import notify
+from sglworker.timeline import boot_at
 from sglworker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,11 @@ class BringUp:
         await listen(fleet.agent_port)
         address = worker.identity.address
         self.engine = Engine(self._session, f"http://{address}:{fleet.engine_port}")
+        if worker.resumed is not None:
+            self._files.write_engine(command)
+            worker.resume_drain()
+            notify("READY=1", f"STATUS={worker.state}")
+            return
         worker.machine.apply(Event.BOOTED)
         if fleet.hydrate:
             await self._hydrate()
@@ -71,9 +77,18 @@ class BringUp:
         worker.identity = await boot.identify(self._imds, self._host, deadline)
         aws = Aws(worker.identity.region, worker.identity.instance_id)
         booted(aws)
+        await self._date_launch()
         worker.user_data = await boot.told(self._imds, deadline)
         worker.fleet = await boot.fleet_document(aws.fleet_document, worker.user_data, deadline)
         return worker.fleet
+
+    async def _date_launch(self) -> None:
+        try:
+            at = await self._imds.launched_at()
+        except UnreachableError as error:  # the timeline begins with the agent then
+            logger.warning("when the instance was launched is not known: %s", error)
+        else:
+            self._worker.timeline.launched(at, self._worker.wall(), boot_at())
 
     async def _hydrate(self) -> None:
         def progress(count: int) -> None:

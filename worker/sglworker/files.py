@@ -40,6 +40,11 @@ class Files:
         """`started` or `stopped`: what sglang-engine-control.service makes of the engine."""
         return self.run_dir / "engine.wanted"
 
+    @property
+    def saved(self) -> Path:
+        """What the agent remembers over its own restarts."""
+        return self.run_dir / "agent-state.json"
+
     def host_document(self) -> HostDocument:
         """Raises DocumentError."""
         try:
@@ -67,6 +72,10 @@ class Files:
     def want_engine(self, wanted: Literal["started", "stopped"]) -> None:
         """Ask the service manager, which may start and stop units. Raises BootError."""
         self._write(self.wanted, wanted)
+
+    def write_saved(self, text: str) -> None:
+        """Raises BootError, e.g. where the disk is full."""
+        self._write(self.saved, text)
 
     def write_agent(self, url: str) -> None:
         self._write(self.agent, json.dumps({"url": url}))

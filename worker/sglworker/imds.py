@@ -62,6 +62,11 @@ class Imds:
     async def private_address(self) -> str:
         return await self._required("meta-data/local-ipv4")
 
+    async def launched_at(self) -> datetime:
+        """When EC2 launched the instance, or started it again."""
+        text = await self._required("dynamic/instance-identity/document")
+        return _parsed(text, "the identity document", _pending_time)
+
     async def user_data(self) -> str:
         return await self._required("user-data")
 
@@ -139,6 +144,10 @@ def _parsed(text: str, what: str, parse: Callable[[Any], _Parsed]) -> _Parsed:
 
 def _spot_notice(document: Any) -> SpotNotice:
     return SpotNotice(str(document["action"]), datetime.fromisoformat(document["time"]))
+
+
+def _pending_time(document: Any) -> datetime:
+    return datetime.fromisoformat(document["pendingTime"])
 
 
 def _notice_time(document: Any) -> str:

@@ -43,4 +43,12 @@ def render(worker: Worker) -> str:
     )
     starts = {"": float(worker.engine_starts)}
     add("engine_starts_total", "counter", "Starts of the engine, as it told them.", starts)
+    failures = {"": float(worker.write_failures)}
+    add("write_failures_total", "counter", "Writes of the agent's memory that failed.", failures)
+    phases = {
+        f'{{phase="{phase.name}"}}': phase.seconds
+        for phase in document.timeline
+        if phase.seconds is not None
+    }
+    add("phase_seconds", "gauge", "Length of each phase of the way into service.", phases)
     return "\n".join(lines) + "\n"

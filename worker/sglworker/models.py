@@ -32,6 +32,11 @@ StateName = Literal[
     "warmed",
 ]
 
+PhaseName = Literal[
+    "launch", "boot", "agent", "hydrate", "warmed", "engine_start", "warm_up", "ready",
+    "first_request",
+]  # fmt: skip
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -120,6 +125,16 @@ class EngineCommand(_Document):
     environment: dict[str, str] = {}
 
 
+class Phase(BaseModel):
+    """A phase of a worker's way into service: when it began, and how long until the next one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    at: datetime
+    seconds: float | None = None
+
+
 class WorkerState(BaseModel):
     """`GET /state` of an agent.
 
@@ -128,6 +143,9 @@ class WorkerState(BaseModel):
     `bootstrap_port`: of a prefill worker, where decode workers meet it.
     `adapters`: names of the LoRA adapters the engine has loaded.
     `max_running_requests`: how many the engine runs at once (null: not known yet).
+    `weights_bytes`, `hydration_mbps`: of all weight files, and how fast they are or were read
+    (null: not yet, or not read because they are hot). `timeline`: phases in the order of their
+    begin. `warm_up_s`: seconds of each warm-up generation.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -157,6 +175,10 @@ class WorkerState(BaseModel):
     bootstrap_port: int | None = None
     adapters: tuple[str, ...] = ()
     max_running_requests: int | None = None
+    weights_bytes: int | None = None
+    hydration_mbps: float | None = None
+    timeline: tuple[Phase, ...] = ()
+    warm_up_s: dict[str, float] = {}
 
 
 Parsed = TypeVar("Parsed", bound=BaseModel)

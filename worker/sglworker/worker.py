@@ -14,6 +14,7 @@ from sglworker.errors import NotAllowedError
 from sglworker.faults import Liveness, Starts
 from sglworker.machine import Event, Machine, utc_now
 from sglworker.models import FleetDocument, StateName, UserData, WorkerState
+from sglworker.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,11 @@ class Worker:
     fleet: FleetDocument | None = None
     engine_version: str = ""
     hydrated_bytes: int = 0
+    weights_bytes: int | None = None
+    hydration_mbps: float | None = None
+    timeline: Timeline = field(default_factory=Timeline)
+    #: The drain that the last agent was in, whether it was over, and its reason.
+    resumed: tuple[Drain, bool, str] | None = None
     cut_streams: int = 0
     drain: Drain | None = None
     load: Load = field(default_factory=lambda: Load(0, 0))
@@ -51,6 +57,7 @@ class Worker:
     adapters: tuple[str, ...] = ()
     silent_reads: int = 0
     read_failures: int = 0
+    write_failures: int = 0
     engine_starts: int = 0
     starts: Starts = field(default_factory=Starts)
     liveness: Liveness = field(default_factory=lambda: Liveness(0.0))
@@ -60,6 +67,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.started_at = self.monotonic()
+        self.timeline.mark("agent")
         self.machine = Machine(listener=self._moved, now=self.wall)
 
     @property
@@ -68,6 +76,7 @@ class Worker:
 
     def _moved(self, old: StateName, new: StateName, reason: str) -> None:
         self.transitions[new] += 1
+        self.timeline.enter(new)
         if new == "ready":
             self.liveness = Liveness(self.monotonic())
         logger.info("%s -> %s%s", old, new, f": {reason}" if reason else "")
@@ -77,6 +86,8 @@ class Worker:
         now = self.monotonic()
         if isinstance(reading, Load):
             self.load, self.load_at, self.silent_reads = reading, now, 0
+            if reading.busy and self.state == "ready":
+                self.timeline.mark("first_request")
         else:
             self.silent_reads += 1
             self.read_failures += 1
@@ -123,6 +134,16 @@ class Worker:
             return
         self.drain = Drain(trigger, now, now + deadline_s, busy=self.load.busy)
         self.machine.apply(Event.DRAIN, f"{trigger.value}: {reason}")
+
+    def resume_drain(self) -> bool:
+        """Go on with the last agent's drain, its deadline included; False when there was none."""
+        if self.resumed is None:
+            return False
+        (self.drain, over, reason), self.resumed = self.resumed, None
+        self.machine.apply(Event.DRAIN, f"resumed: {reason}")
+        if over:
+            self.machine.apply(Event.DRAINED, reason)
+        return True
 
     def finish_drain(self) -> Verdict | None:
         """End the drain when it is over; its verdict then."""
@@ -186,6 +207,10 @@ class Worker:
             bootstrap_port=self._bootstrap_port(),
             adapters=self.adapters,
             max_running_requests=self.load.max_running_requests,
+            weights_bytes=self.weights_bytes,
+            hydration_mbps=self.hydration_mbps,
+            timeline=self.timeline.told(self.wall()),
+            warm_up_s=self.timeline.warm_ups,
         )
 
     def _bootstrap_port(self) -> int | None:

@@ -24,11 +24,24 @@ GROUP = "sgl-dev-chat-ondemand"
 class World:
     """One agent and what surrounds it."""
 
-    def __init__(self, agent: Agent, around: Any, folder: Path, session: Any) -> None:
-        self.agent, self.around, self.folder, self.session = agent, around, folder, session
+    agent: Agent
+    _task: asyncio.Task[None]
+
+    def __init__(self, files: Files, around: Any, folder: Path, session: Any) -> None:
+        self.files, self.around, self.folder, self.session = files, around, folder, session
         self.address = around.address
         self.engine_port = json.loads(around.parameter)["engine_port"]
         self.agent_port = json.loads(around.parameter)["agent_port"]
+
+    def start(self) -> None:
+        self.agent = Agent(self.files, self.files.host_document())
+        self._task = asyncio.create_task(self.agent.run())
+
+    async def stop(self) -> None:
+        """The agent ends at once, as when its service manager loses patience."""
+        self.agent._leaving.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait_for(self._task, 10)
 
     @property
     def state(self) -> str:
@@ -92,14 +105,12 @@ async def world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     files = Files(tmp_path / "worker.yaml", tmp_path / "run")
     async with fakes.running(around) as environment, aiohttp.ClientSession() as session:
         os.environ.update(environment)
-        agent = Agent(files, files.host_document())
-        task = asyncio.create_task(agent.run())
+        here = World(files, around, tmp_path, session)
+        here.start()
         try:
-            yield World(agent, around, tmp_path, session)
+            yield here
         finally:
-            agent._leaving.set()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait_for(task, 10)
+            await here.stop()
 
 
 def live(test: Callable[[World], Awaitable[None]], tmp_path: Path, **changes: Any) -> None:

@@ -72,6 +72,20 @@ def test_ready_always_comes_from_warming_up(events: list[Event]) -> None:
     assert state in get_args(StateName)
 
 
+def test_every_state_answers_every_event() -> None:
+    """A pair is in the table, or refused without a change; the table names nothing else."""
+    states, events = set(get_args(StateName)), set(Event)
+    assert {pair[0] for pair in TRANSITIONS} <= states
+    assert {pair[1] for pair in TRANSITIONS} == events
+    assert set(TRANSITIONS.values()) | {"booting"} == states
+    for state in states:
+        for event in events - {e for s, e in TRANSITIONS if s == state}:
+            machine = Machine(state=state)
+            with pytest.raises(NotAllowedError):
+                machine.apply(event)
+            assert machine.state == state
+
+
 def test_every_state_can_be_drained_or_is_already() -> None:
     """A termination finds an answer in every state."""
     drainable = {state for state, event in TRANSITIONS if event is E.DRAIN}

@@ -33,6 +33,7 @@ class Surroundings:
     target: str | None = "InService"
     spot: str | None = None
     lifecycle: str | None = "Pending:Wait"
+    launched: str = "2020-01-02T10:00:00Z"
     user_data: str = "environment: dev\nfleet: chat\nrelease: '2026.11.1'\n"
     parameter: str = json.dumps(FLEET)
     rebalance: str | None = None
@@ -64,6 +65,7 @@ class Surroundings:
             "meta-data/events/recommendations/rebalance": self.rebalance,
             "meta-data/events/maintenance/scheduled": json.dumps(self.events),
             "user-data": self.user_data,
+            "dynamic/instance-identity/document": json.dumps({"pendingTime": self.launched}),
         }
         text = answers.get(path)
         return web.Response(status=404) if text is None else web.Response(text=text)
