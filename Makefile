@@ -4,7 +4,7 @@ SGLCTL = .venv/bin/sglctl
 export SGLCTL_ENV = $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router soak
+.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router compare-router soak
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.integration.engine_process import free_port
 
 DEADLINE_S = 60.0

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 import httptools
+
 from tests.integration.engine_process import free_port
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.integration.answers import Sse, comparable, cut_off, stream
 from tests.integration.engine_process import EngineProcess
 from tests.integration.router_process import RouterProcess, StubProcess, router, until

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from benchmarks.soak.outcomes import ACCOUNTED, Ask, Outcome, Seen, judge
 
 ASK = Ask("n1", 2, True, "p")

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from benchmarks.router.behaviour import MARKER, SCENARIOS, markdown, observe
 from benchmarks.router.behaviours.failures import how_it_ended
 from benchmarks.router.behaviours.scripted import Reply

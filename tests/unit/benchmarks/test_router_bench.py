@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from benchmarks.router.lab import RunError, lab
 from benchmarks.router.lines import LINES, judge
 from benchmarks.router.load import summary

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.unit.router.command import DEADLINE_S, serving
 
 from sglrouter import processes
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.processes import Supervisor
+from tests.unit.router.command import DEADLINE_S, serving
 
 SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -8,12 +8,12 @@ import threading
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from tests.unit.router.command import serving
 
 from sglrouter.errors import DocumentError
 from sglrouter.models import RouterDocument
 from sglrouter.reload import Reloader, change_of
 from sglrouter.serving import core
+from tests.unit.router.command import serving
 
 SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

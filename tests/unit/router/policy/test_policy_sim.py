@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from benchmarks import policy_sim as sim
 
 ROOT = Path(__file__).parents[4]
