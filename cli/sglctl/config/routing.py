@@ -54,7 +54,7 @@ class External(Strict):
 
     kind: Literal["openai", "anthropic"] = Field(description="Whose API it speaks.")
     url: str = Field(
-        pattern=r"^(https://[^/?#\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?)(/[^?#\s]*)?$",
+        pattern=r"^(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?)(/[^?#\s]*)?$",
         description="Base address, https; plain http on this machine only.",
     )
     models: Annotated[dict[str, str], Field(min_length=1)] = Field(

@@ -62,5 +62,6 @@ class External(Document):
             raise ValueError(f"{value!r}: write https://HOST[:PORT][/PREFIX]")
         if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
             raise ValueError(f"{value!r}: a key may only leave this machine over https")
-        _ = parts.port  # raises ValueError when it is not a number
+        # Both raise ValueError: no number; an empty or a too long label, which no resolver takes.
+        _ = parts.port, parts.hostname.encode("idna")
         return value.rstrip("/")

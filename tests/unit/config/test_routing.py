@@ -175,7 +175,9 @@ def test_a_document_that_no_parameter_can_hold_is_an_error(changed: Change) -> N
     assert (error.key, "8192" in error.message) == ("fleets", True)
 
 
-@pytest.mark.parametrize("url", ["http://api.example.com", "ftp://x", "https://", "https://a?b=c"])
+@pytest.mark.parametrize(
+    "url", ["http://api.example.com", "ftp://x", "https://", "https://a?b=c", "https://me:pw@a"]
+)
 def test_a_key_leaves_this_machine_only_over_https(changed: Change, url: str) -> None:
     from sglctl.errors import ConfigError
 

@@ -71,6 +71,10 @@ BAD_DOCUMENTS = [
         "externals.out.url: Value error, a URL holds no credentials",
     ),
     (
+        {"externals": {"out": _external("https://api..example.com")}},
+        "externals.out.url: Value error",
+    ),
+    (
         {"externals": {"out": _external("https://api.example.com/a b")}},
         "externals.out.url: Value error, 'https://api.example.com/a b'",
     ),
