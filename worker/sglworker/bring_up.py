@@ -12,9 +12,9 @@ from sglworker import boot
 from sglworker.aws import Aws
 from sglworker.command import engine_command
 from sglworker.engine import Engine, warm_up
-from sglworker.errors import UnreachableError, WorkerError
+from sglworker.errors import BootError, UnreachableError, WorkerError
 from sglworker.files import Files
-from sglworker.hydrate import hydrate
+from sglworker.hydrate import Weights, find_weights, hydrate
 from sglworker.imds import Imds
 from sglworker.machine import Event
 from sglworker.models import FleetDocument, HostDocument
@@ -91,19 +91,39 @@ class BringUp:
             self._worker.timeline.launched(at, self._worker.wall(), boot_at())
 
     async def _hydrate(self) -> None:
-        def progress(count: int) -> None:
-            loop.call_soon_threadsafe(add, count)
+        worker = self._worker
+        path, instance_id = self._host.model.path, worker.identity.instance_id
+        weights = await asyncio.to_thread(find_weights, path, instance_id)
+        worker.weights_bytes = weights.total_bytes
+        if self._files.is_hydrated(weights.key):
+            logger.info("%d bytes of weights were read on this volume before", weights.total_bytes)
+            return
+        await self._read(weights)
+        try:
+            self._files.write_hydrated(weights.key)
+        except BootError as error:  # they are read once more at the next start
+            logger.warning("the weights are read, but not marked as hot: %s", error)
+
+    async def _read(self, weights: Weights) -> None:
+        worker, loop = self._worker, asyncio.get_running_loop()
+        began = worker.monotonic()
+        worker.hydrated_bytes = 0
 
         def add(count: int) -> None:
-            self._worker.hydrated_bytes += count
+            worker.hydrated_bytes += count
+            took = max(worker.monotonic() - began, 1e-6)
+            worker.hydration_mbps = round(worker.hydrated_bytes / 1e6 / took, 1)
 
-        loop = asyncio.get_running_loop()
+        def heard(count: int) -> None:
+            loop.call_soon_threadsafe(add, count)
+
         extend = loop.create_task(self._extend_start())
         try:
-            total = await hydrate(self._host.model.path, progress)
+            await hydrate(weights, heard)
         finally:
             extend.cancel()
-        self._worker.hydrated_bytes = total
+        worker.hydrated_bytes = weights.total_bytes
+        logger.info("%d bytes of weights, %s MB/s", weights.total_bytes, worker.hydration_mbps)
 
     async def _extend_start(self) -> None:
         """systemd must not give up on the start while weights are read."""

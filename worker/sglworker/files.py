@@ -18,12 +18,15 @@ class Files:
 
     config: Path
     run_dir: Path
+    #: Outlives a boot; systemd's StateDirectory.
+    state_dir: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Files:
         return cls(
             Path(os.environ.get("SGLWORKER_CONFIG") or "/etc/sglworker/worker.yaml"),
             Path(os.environ.get("SGLWORKER_RUN_DIR") or "/run/sglworker"),
+            Path(state) if (state := os.environ.get("STATE_DIRECTORY")) else None,
         )
 
     @property
@@ -77,13 +80,29 @@ class Files:
         """Raises BootError, e.g. where the disk is full."""
         self._write(self.saved, text)
 
+    @property
+    def hydrated(self) -> Path:
+        """The key of the weights that were read on this volume."""
+        return (self.state_dir or self.run_dir) / "hydrated"
+
+    def is_hydrated(self, key: str) -> bool:
+        """A marker that cannot be read means: read the weights."""
+        try:
+            return self.hydrated.read_text().strip() == key
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def write_hydrated(self, key: str) -> None:
+        """Raises BootError."""
+        self._write(self.hydrated, key)
+
     def write_agent(self, url: str) -> None:
         self._write(self.agent, json.dumps({"url": url}))
 
     def _write(self, path: Path, text: str) -> None:
         """Whole or not at all: the engine may be starting just now. Raises BootError."""
         try:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f".{path.name}.{os.getpid()}")
             draft.write_text(text + "\n")
             draft.chmod(0o644)  # the engine runs as another user

@@ -30,6 +30,11 @@ def render(worker: Worker) -> str:
     for name, text in _GAUGES.items():
         unknown = worker.load_at is None and name != "hydrated_bytes"
         add(name, "gauge", text, {} if unknown else {"": float(getattr(document, name))})
+    for name, value, text in (
+        ("weights_bytes", worker.weights_bytes, "Bytes of all weight files."),
+        ("hydration_mbps", worker.hydration_mbps, "Megabytes per second of reading them."),
+    ):
+        add(name, "gauge", text, {} if value is None else {"": float(value)})
     age = worker.load_age_s()
     add("load_age_seconds", "gauge", "Age of the engine's load.", {} if age is None else {"": age})
     moves = {f'{{to="{state}"}}': float(n) for state, n in sorted(worker.transitions.items())}
