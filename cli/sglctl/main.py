@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "deploy": "Validate, image, plan, apply, wait, test: everything.",
     "destroy": "Remove an environment.",
     "doctor": "Check (and install) the tools this machine needs.",
+    "events": "Who did what when: sglctl's changes and scaling activities.",
     "image": "Build, list and inspect images.",
     "local": "The AWS on this machine: up, down, status, logs, env.",
     "plan": "Show what apply would change, and what it costs.",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sglctl.aws.session import Session
@@ -161,6 +162,24 @@ def target_health(session: Session, environment: str) -> dict[str, tuple[str, st
         )
         for item in described
     }  # fmt: skip
+
+
+def activities(session: Session, group: str, since: datetime) -> Iterator[dict[str, Any]]:
+    """A group's scaling activities that began at `since` or later, newest first (as AWS gives
+    them).
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html
+    """
+    pages = (
+        session.client("autoscaling")
+        .get_paginator("describe_scaling_activities")
+        .paginate(AutoScalingGroupName=group)
+    )
+    for page in pages:
+        for activity in page["Activities"]:
+            if activity["StartTime"] < since:
+                return
+            yield activity
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ def test_every_command_exists_and_explains_itself(name: str) -> None:
         (["depoly"], 2, ["Did you mean 'deploy'?"]),
         (["deploy", "--hosts", "vms"], 2, ["vms"]),
         (["completion", "tcsh"], 2, ["tcsh"]),
+        (["events", "--since", "lately"], 2, ["'lately': write 90s, 30m, 2h, 7d"]),
         (["workers", "drain"], 2, ["ID..."]),
         (["workers", "list", "--state", "busy"], 2, ["'busy' is none of booting"]),
         (["workers", "drain", "i-1"], 4, ["not running on this machine"]),
@@ -180,6 +181,7 @@ def test_a_dry_run_of_scale_shows_the_difference_and_keeps_the_file(checkout: Pa
         (["local", "down", "--dry-run"], 0, "result"),
         (["local", "status"], 0, "result"),
         (["test", "--dry-run"], 0, "result"),
+        (["events", "--source", "sglctl"], 0, "result"),
         (["version"], 0, "result"),
     ],
 )

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.cli.worker_world import Agents, make_group, worker
 
 from sglctl.aws.session import Session, emulator_environ
 from sglctl.config.loader import load
@@ -31,6 +30,7 @@ from sglctl.operations import drain, worker_logs
 from sglctl.operations.audit import log_file
 from sglctl.operations.drain import Options
 from sglctl.operations.workers import Fleets, WorkerList, run_on
+from tests.unit.cli.worker_world import Agents, make_group, worker
 
 ROOT = Path(__file__).resolve().parents[3]
 STATES = ("ready", "starting", "booting", "draining", "drained", "warmed", "failed",
@@ -185,6 +185,7 @@ def test_two_drains_at_once_are_warned_of(
 ) -> None:  # fmt: skip
     """Each saw the other's worker ready when it asked."""
     first, second = agents.states
+
     def meanwhile(*args: Any) -> None:
         run_on(*args)
         agents.states[second] = "drained"
