@@ -131,6 +131,8 @@ class Simulation:
             )
             for n in range(routers)
         ]
+        for router in self.routers:
+            router.policy.alone = routers == 1
         self.pooled = pooled
         self._by_id = {router.id: router for router in self.routers}
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []

@@ -64,7 +64,7 @@ class Affinity(Document):
 
     index_bytes: Annotated[int, Field(ge=64 * 1024, le=1 << 32)] = 8 * 1024 * 1024
     session_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "x-session-id"
-    spill_tokens: Positive = 4000
+    spill_tokens: Positive = 12_000
 
 
 class CloudWatch(Document):

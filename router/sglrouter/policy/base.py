@@ -62,6 +62,7 @@ class Choice(Generic[C]):
 
 class Policy(Protocol):
     name: PolicyName
+    alone: bool  # no other router chooses for the same workers; kept true by the caller
 
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
         """One of `workers`, which is never empty."""

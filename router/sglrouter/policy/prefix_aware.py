@@ -19,22 +19,28 @@ from sglrouter.policy.prompt import TOKENS_AT, Prompt
 #: A running request costs a worker about as much as this many prompt tokens.
 TOKENS_PER_REQUEST = 60
 #: A holder is overloaded above this share of the mean load, and this many requests more.
-OVERLOAD_FACTOR, OVERLOAD_EXTRA = 1.5, 4
+OVERLOAD_FACTOR, OVERLOAD_EXTRA = 1.5, 8
 #: Only a match of more than this share of the prompt is worth a detour.
 EXPLOIT_SHARE = 0.5
+#: Workers that hold this share of the longest match are as good as the one that holds it.
+ALMOST = 0.9
 #: A cold prompt of this many blocks (8 KB) goes to its home (see `_home`), unless that worker has
 #: more work than the cheapest, by this share of the prompt.
 HOME_BLOCKS, HOME_SLACK = 16, 0.25
 
 
 class PrefixAware:
-    """Reasons: `prefix` exploits a match, `spill` found its holders overloaded, `cold` had none."""
+    """Reasons: `prefix` exploits a match, `spill` found its holders overloaded, `cold` had none.
+
+    `alone`: no other router chooses for these workers; long cold prompts then need no home.
+    """
 
     name: PolicyName = "prefix_aware"
 
     def __init__(self, index: PrefixIndex, spill_tokens: int) -> None:
         self.index = index
         self.spill_tokens = spill_tokens
+        self.alone = True
         self._prompt_tokens = self._matched_tokens = 0
 
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
@@ -53,25 +59,20 @@ class PrefixAware:
         self, workers: Sequence[C], prompt: Prompt, depths: Mapping[int, int]
     ) -> tuple[C, str]:
         """`depths`: blocks that the worker of a slot has."""
-        loads = [worker.load for worker in workers]
-        bound = OVERLOAD_FACTOR * sum(loads) / len(loads) + OVERLOAD_EXTRA
-        cool = workers  # never empty: the least loaded is not above the mean
-        if max(loads) > bound:
-            cool = [worker for worker in workers if worker.load <= bound]
-        cheapest = _cheapest(cool, depths)
-        least = EXPLOIT_SHARE * prompt.tokens
-        holders = _holders(workers, depths, least) if depths else ()
+        cheapest = _cheapest(workers, depths)
+        holders = _holders(workers, depths, EXPLOIT_SHARE * prompt.tokens) if depths else ()
         if not holders:
-            if len(prompt.blocks) < HOME_BLOCKS:
+            if self.alone or len(prompt.blocks) < HOME_BLOCKS:
                 return cheapest, "cold"
-            home = _home(cool, prompt.blocks)
+            home = _home(workers, prompt.blocks)
             worse = _work(home, depths) - _work(cheapest, depths)
             return (home if worse <= HOME_SLACK * prompt.tokens else cheapest), "cold"
-        if cool is not workers:
-            holders = [worker for worker in holders if worker.load <= bound]
-        if not holders:
-            return cheapest, "spill"
         holder = holders[0] if len(holders) == 1 else _cheapest(holders, depths)
+        bound = _overload(workers)
+        if holder.load > bound:
+            # Not the cheapest of all: with a long match that may be the holder itself.
+            cool = [worker for worker in workers if worker.load <= bound]
+            return _cheapest(cool, depths), "spill"
         if holder.backlog - cheapest.backlog > self.spill_tokens:
             return cheapest, "spill"
         return holder, "prefix"
@@ -91,12 +92,18 @@ class PrefixAware:
 
 
 def _holders(workers: Sequence[C], depths: Mapping[int, int], least: float) -> Sequence[C]:
-    """The workers with the longest match, if it has more than `least` tokens."""
-    held = [worker for worker in workers if worker.slot in depths]
-    longest = max((depths[worker.slot] for worker in held), default=0)
-    if TOKENS_AT[longest] <= least:
+    """The workers with the longest match or almost, if it has more than `least` tokens."""
+    held = [(worker, TOKENS_AT[depths[worker.slot]]) for worker in workers if worker.slot in depths]
+    longest = max((tokens for _, tokens in held), default=0)
+    if longest <= least:
         return ()
-    return [worker for worker in held if depths[worker.slot] == longest]
+    return [worker for worker, tokens in held if tokens >= ALMOST * longest]
+
+
+def _overload(workers: Sequence[Candidate]) -> float:
+    """The load above which a worker is overloaded; the least loaded never is."""
+    loads = [worker.load for worker in workers]
+    return OVERLOAD_FACTOR * sum(loads) / len(loads) + OVERLOAD_EXTRA
 
 
 def _home(workers: Sequence[C], blocks: Sequence[int]) -> C:

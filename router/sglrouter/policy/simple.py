@@ -12,6 +12,8 @@ from sglrouter.policy.base import C, Choice, Request
 class Stateless:
     """A policy that keeps nothing about workers."""
 
+    alone = True
+
     def forget(self, slot: int) -> None:
         """Nothing is kept."""
 

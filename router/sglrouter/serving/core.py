@@ -275,7 +275,9 @@ class Router:
             for waiting in fleet.queue.expired(now):
                 waiting.waited_too_long()
             self.pump(fleet)
+        alone = not self.peers.live
         for policy in self.policies.values():
+            policy.alone = alone
             policy.sweep()
         idle_s = self.document.limits.idle_timeout_s
         for client in list(self.clients):
