@@ -75,7 +75,8 @@ def test_a_response_keeps_its_head_and_gains_two_headers(lab):
             raw = await world.raw(lab.post(headers="Connection: close\r\nx-request-id: q7\r\n"))
             head, _, body = raw.partition(b"\r\n\r\n")
             expected = SSE_HEAD[:-4] + (
-                b"\r\nx-sglctl-worker: %s\r\nx-sglctl-tier: chat\r\nx-request-id: q7\r\nconnection: close"
+                b"\r\nx-sglctl-worker: %s\r\nx-sglctl-tier: chat\r\nx-request-id: q7"
+                b"\r\nconnection: close"
                 % world.workers[0].id.encode()
             )
             assert head == expected
