@@ -11,7 +11,7 @@ import aiohttp
 from sglworker import boot
 from sglworker.aws import Aws
 from sglworker.command import engine_command
-from sglworker.engine import Engine, warm_up
+from sglworker.engine import Engine
 from sglworker.errors import BootError, UnreachableError, WorkerError
 from sglworker.files import Files
 from sglworker.hydrate import Weights, find_weights, hydrate
@@ -21,6 +21,7 @@ from sglworker.models import FleetDocument, HostDocument
 from sglworker.notices import WARM_TARGETS
 from sglworker.notify import notify
 from sglworker.timeline import boot_at
+from sglworker.warm_up import shapes, warm_up
 from sglworker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -161,16 +162,19 @@ class BringUp:
                 await asyncio.sleep(ENGINE_POLL_S)
             worker.machine.apply(Event.ENGINE_UP)
             try:
-                worker.engine_version = await engine.version()
+                info = await engine.info()
+                worker.engine_version = info.version
                 worker.adapters = await engine.adapters()
-                await warm_up(engine, fleet, warm_up_s or fleet.warm_up.timeout_s)
+                wanted = shapes(fleet, info.chunked_prefill_size)
+                within_s = warm_up_s or fleet.warm_up.timeout_s
+                await warm_up(engine, wanted, within_s, worker.timeline.took)
             except UnreachableError as error:
                 if await engine.load() != "down":
                     raise
                 worker.machine.apply(Event.ENGINE_LOST, str(error))
                 continue
             worker.silent_reads = 0
-            worker.machine.apply(Event.WARMED_UP, f"{fleet.warm_up.prompts} generations")
+            worker.machine.apply(Event.WARMED_UP, f"{len(wanted)} generations")
             notify("STATUS=ready")
             return
 

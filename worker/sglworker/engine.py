@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,16 +15,16 @@ from sglworker.models import FleetDocument
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10.0)  # SGLang's /health generates a token
 _GENERATE_TIMEOUT = aiohttp.ClientTimeout(total=25.0)  # SGLang gives up on its own after 20 s
 _LOAD_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
-#: A long warm-up prompt: enough for chunked prefill, little enough for a slow engine.
-_LONG_PROMPT_TOKENS = 2048
-_WARM_UP_TOKENS = 8
-_FIRST_ID, _IDS = 100, 64
-#: SGLang's address of a peer that is not there: the worker prefills, or decodes from a cache of
-#: garbage, transfers nothing and keeps nothing of it (`FAKE_BOOTSTRAP_HOST`, `Req.
-#: skip_radix_cache_insert`). SGLang's own warm-up of such workers does the same.
-_NO_PEER = {"bootstrap_host": "2.2.2.2", "bootstrap_room": 0}
 #: What a decode worker asks first; 200 once every rank of the prefill worker has registered.
 _REGISTERED = "/route?prefill_dp_rank=-1&prefill_cp_rank=-1&target_tp_rank=-1&target_pp_rank=-1"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """`chunked_prefill_size`: tokens of one step of a prefill; None: not chunked, or not told."""
+
+    version: str
+    chunked_prefill_size: int | None
 
 
 class Engine:
@@ -86,10 +86,14 @@ class Engine:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
 
-    async def version(self) -> str:
-        """SGLang's version; raises UnreachableError."""
+    async def info(self) -> EngineInfo:
+        """What it says of itself; raises UnreachableError."""
         info = await self._json("GET", "/server_info", None, _HEALTH_TIMEOUT)
-        return str(info.get("version", "unknown"))
+        chunk = info.get("chunked_prefill_size")
+        return EngineInfo(
+            str(info.get("version", "unknown")),
+            chunk if isinstance(chunk, int) and chunk > 0 else None,
+        )
 
     async def load(self) -> Reading:
         """What the engine is doing; "down" when nothing listens, "silent" without an answer."""
@@ -105,16 +109,11 @@ class Engine:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
             return "silent"
 
-    async def generate(self, fleet: FleetDocument, prompt: list[int], timeout_s: float) -> None:
-        """One real generation. Raises UnreachableError when it fails or is empty."""
-        body = {
-            "model": fleet.served_model_name,
-            "prompt": prompt,
-            "max_tokens": _WARM_UP_TOKENS,
-            "temperature": 0,
-            "ignore_eos": True,
-            **({} if fleet.role == "regular" else _NO_PEER),
-        }
+    async def generate(self, body: dict[str, Any], timeout_s: float) -> None:
+        """One real completion.
+
+        Raises UnreachableError when it fails or is empty, WorkerError when it is refused.
+        """
         answer = await self._json(
             "POST", "/v1/completions", body, aiohttp.ClientTimeout(total=timeout_s)
         )
@@ -142,39 +141,6 @@ class Engine:
         if not isinstance(answer, dict):
             raise UnreachableError(f"{url}: not a JSON object")
         return answer
-
-
-def warm_up_prompts(fleet: FleetDocument) -> list[list[int]]:
-    """Short and long ones in turn, no two with a common prefix (it would be cached).
-
-    Token ids, so that lengths are exact for every tokenizer; any vocabulary has these.
-    """
-    long = max(1, min(_LONG_PROMPT_TOKENS, fleet.context_length // 4))
-    lengths = [min(8, long), long]
-    return [
-        [_FIRST_ID + (index + position) % _IDS for position in range(lengths[index % 2])]
-        for index in range(fleet.warm_up.prompts)
-    ]
-
-
-async def warm_up(
-    engine: Engine, fleet: FleetDocument, within_s: float, retry_s: float = 1.0
-) -> None:
-    """Generate every prompt; a failed one is tried again for `within_s` seconds in all.
-
-    Raises UnreachableError with the last failure, WorkerError when the engine refuses one.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    for prompt in warm_up_prompts(fleet):
-        while True:
-            try:
-                await engine.generate(fleet, prompt, max(0.1, deadline - loop.time()))
-                break
-            except UnreachableError as error:
-                if loop.time() + retry_s >= deadline or await engine.load() == "down":
-                    raise UnreachableError(f"warm-up failed: {error}") from error
-                await asyncio.sleep(retry_s)
 
 
 def _sum(document: dict[str, Any]) -> Load:

@@ -57,11 +57,16 @@ class Timeline:
             gone: tuple[PhaseName, ...] = ("engine_start", "warm_up", "ready", "first_request")
             for phase in gone:
                 self.begun.pop(phase, None)
+            self.warm_ups.clear()
         if state in _BEGINS:
             self.mark(_BEGINS[state])
 
     def mark(self, phase: PhaseName, at: float | None = None) -> None:
         self.begun.setdefault(phase, self.clock() if at is None else at)
+
+    def took(self, shape: str, seconds: float) -> None:
+        """How long a warm-up generation took; the first of its shape, which is the slow one."""
+        self.warm_ups.setdefault(shape, round(seconds, 3))
 
     def launched(self, at: datetime, now: datetime, boot_at: float | None) -> None:
         """EC2 launched (or started again) the instance at `at`; its first process came later.

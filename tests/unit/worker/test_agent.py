@@ -27,8 +27,9 @@ def test_a_worker_boots_warms_up_and_completes_its_launch_hook(tmp_path: Path) -
             await here.until("ready")
             await fakes.until(lambda: bool(here.around.completed))
             status, text = await here.get("/state")
-            assert engine.served == 2
+            assert engine.served == 4  # short, long, and two constrained
         state = json.loads(text)
+        assert set(state["warm_up_s"]) == {"short", "long", "json_schema", "regex"}
         assert status == 200
         assert here.around.completed == [(GROUP, "launch", "CONTINUE")]
         assert state["hydrated_bytes"] == 100_000
@@ -97,7 +98,7 @@ def test_an_operator_drains_and_undrains(tmp_path: Path) -> None:
             await here.until("drained")
             assert (await here.post("/undrain"))[0] == 200
             await here.until("ready")
-            assert engine.served == served + 2
+            assert engine.served == served + 4
             assert (await here.post("/undrain"))[0] == 409
 
     live(life, tmp_path)
@@ -129,7 +130,7 @@ def test_an_engine_that_dies_makes_the_worker_start_again(tmp_path: Path) -> Non
         assert "3 reads in a row" in json.loads((await here.get("/state"))[1])["reason"]
         async with here.engine() as engine:
             await here.until("ready")
-            assert engine.served == 2
+            assert engine.served == 4
 
     live(life, tmp_path)
 

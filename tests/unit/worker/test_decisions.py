@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sglworker.command import engine_command, own_address
 from sglworker.drain import IDLE_READS, SETTLE_S, Drain, Load, Trigger, Verdict, judge
-from sglworker.engine import warm_up_prompts
 from sglworker.errors import DocumentError, NotAllowedError
 from sglworker.hooks import launch_result, launch_step, terminate_step
 from sglworker.machine import TRANSITIONS, Event, Machine, next_state
@@ -310,13 +309,3 @@ def test_a_state_of_another_release_can_be_read() -> None:
     """Routers ignore fields that they do not know yet."""
     told = Worker().document().model_dump(mode="json") | {"new_field": 1}
     assert WorkerState.model_validate(told).state == "booting"
-
-
-@pytest.mark.parametrize("context", [4, 512, 131_072])
-def test_warm_up_prompts_fit_the_context_and_share_no_prefix(context: int) -> None:
-    """Short and long in turn, at most a quarter of the context, each with its own first token."""
-    wanted = {"context_length": context, "warm_up": {"prompts": 64}}
-    prompts = warm_up_prompts(FleetDocument.model_validate(FLEET | wanted))
-    assert len({prompt[0] for prompt in prompts}) == 64
-    assert {len(p) for p in prompts[1::2]} == {max(1, min(2048, context // 4))}
-    assert max(map(len, prompts[::2])) <= 8
