@@ -110,7 +110,7 @@ def test_an_unknown_image_is_refused(cloud: Any) -> None:
 
 def test_a_call_that_is_not_simulated_says_so_once(cloud: Any) -> None:
     with pytest.raises(ClientError, match="sglocal does not simulate this call"):
-        cloud.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName="x")
+        cloud.client("autoscaling").describe_traffic_sources(AutoScalingGroupName="x")
 
 
 def test_a_rule_that_names_a_group_keeps_its_description(cloud: Any) -> None:

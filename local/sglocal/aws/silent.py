@@ -19,7 +19,8 @@ SILENT: tuple[Silent, ...] = (
     Silent("all", "several regions", "hosts, groups and load balancers in the region of `up` only"),
     Silent("all", "IAM permissions are enforced", "every call is allowed"),
     Silent("all", "EventBridge and SNS notifications of other services", "none are sent"),
-    Silent("autoscaling", "instance refresh", "the calls are refused as not simulated"),
+    Silent("autoscaling", "instance refresh by replacing root volumes", "refused"),
+    Silent("autoscaling", "wording of an instance refresh's status reasons", "partly ours"),
     Silent("autoscaling", "scaling policies act on alarms", "stored and described, never executed"),
     Silent("autoscaling", "scheduled actions", "stored and described, never executed"),
     Silent("autoscaling", "EventBridge, SNS and SQS notifications", "none are sent"),
@@ -33,7 +34,7 @@ SILENT: tuple[Silent, ...] = (
     Silent(
         "autoscaling",
         "InstanceMaintenancePolicy, DefaultInstanceWarmup",
-        "stored, without effect on replacement",
+        "instance refresh follows them; replacing unhealthy instances does not",
     ),
     Silent("autoscaling", "custom termination policies (Lambda)", "stored, passed over"),
     Silent("autoscaling", "a random choice of the termination policy", "the oldest instance"),

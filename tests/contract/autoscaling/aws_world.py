@@ -64,12 +64,14 @@ class AwsWorld:
         found.sort(key=lambda subnet: subnet["AvailabilityZone"])
         return [subnet["SubnetId"] for subnet in found[: given.get("zones", 2)]]
 
-    def new_template_version(self, name: str) -> None:
-        """Another version with the same content, for the group's next launches."""
+    def new_template_version(self, name: str, *, used: bool) -> None:
+        """Another version with the same content; `used`: for the group's next launches."""
         ec2 = self.client("ec2")
         versions = ec2.describe_launch_template_versions(LaunchTemplateName=name)
         data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
         ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+        if not used:
+            return
         self.client("autoscaling").update_auto_scaling_group(
             AutoScalingGroupName=name,
             LaunchTemplate={"LaunchTemplateName": name, "Version": "$Latest"},
@@ -82,7 +84,7 @@ class AwsWorld:
         raise NotImplementedError("AWS takes no faults: mark the case emulator_only")
 
     def close(self) -> None:
-        """Remove the group by force, wait until it is gone, remove the template."""
+        """Remove the group by force, wait until it is gone, remove the template and the alarm."""
         scaling = self.client("autoscaling")
         try:
             scaling.delete_auto_scaling_group(AutoScalingGroupName=self.name, ForceDelete=True)
@@ -96,4 +98,5 @@ class AwsWorld:
             if self.clock() > deadline:
                 raise TimeoutError(f"{self.name} still exists: remove it by hand")
             time.sleep(POLL_S)
+        self.client("cloudwatch").delete_alarms(AlarmNames=[self.name])
         self.client("ec2").delete_launch_template(LaunchTemplateName=self.name)

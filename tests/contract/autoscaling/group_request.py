@@ -9,7 +9,7 @@ HOOKS = {
     "launch": "autoscaling:EC2_INSTANCE_LAUNCHING",
     "terminate": "autoscaling:EC2_INSTANCE_TERMINATING",
 }
-KNOWN = {"min", "max", "desired", "zones", "hooks", "warm_pool", "more"}
+KNOWN = {"min", "max", "desired", "zones", "hooks", "warm_pool", "version", "more"}
 
 
 def group_request(
@@ -18,9 +18,11 @@ def group_request(
     """Both requests; the second None without a warm pool.
 
     `given`: min, max, desired, zones, hooks (`launch`/`terminate`: timeout and result), warm_pool
-    (PutWarmPool's own fields), more (CreateAutoScalingGroup's own fields).
+    (PutWarmPool's own fields), version (of the template, else the latest), more
+    (CreateAutoScalingGroup's own fields).
     """
     assert given.keys() <= KNOWN, f"unknown in given: {given.keys() - KNOWN}"
+    version = given.get("version", "$Latest")
     hooks = [
         {
             "LifecycleHookName": kind,
@@ -39,7 +41,7 @@ def group_request(
         **given.get("more", {}),
     }
     if "MixedInstancesPolicy" in request:
-        specification = {"LaunchTemplateId": template_id, "Version": "$Latest"}
+        specification = {"LaunchTemplateId": template_id, "Version": version}
         policy = dict(request["MixedInstancesPolicy"])
         policy["LaunchTemplate"] = {
             "LaunchTemplateSpecification": specification,
@@ -47,7 +49,7 @@ def group_request(
         }
         request["MixedInstancesPolicy"] = policy
     else:
-        request["LaunchTemplate"] = {"LaunchTemplateId": template_id, "Version": "$Latest"}
+        request["LaunchTemplate"] = {"LaunchTemplateId": template_id, "Version": version}
     if hooks:
         request["LifecycleHookSpecificationList"] = hooks
     return request, given.get("warm_pool")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scaling_cases import Case, load
+from case_files import Case, load
 
 from sglocal.aws.silent import table
 

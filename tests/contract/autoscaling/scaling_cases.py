@@ -1,6 +1,5 @@
-"""Cases as data: `given` a group, `steps` that call and expect, the page they rest on.
+"""Runs one case: calls, waits and compares, on the emulator or on AWS.
 
-docs/reference/local.md explains the fields.
 Every duration is in seconds; on AWS it is multiplied by `Runner.patience`, because EC2 takes
 minutes where the emulator's hosts on paper take a second.
 """
@@ -10,69 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import yaml
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict
+from case_files import Case, Step
 
-CASES = Path(__file__).parents[1] / "cases" / "autoscaling"
-WITHIN_S = 30
 # How often a state that must hold is looked at.
 HOLDS_POLL_S = 5.0
 NAME = re.compile(r"^\$(\w+)(?:\.(-?\d+))?$")
-
-
-class Strict(BaseModel):
-    """No field that nobody reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Refusal(Strict):
-    """The error a call must end with; `message` is a regular expression."""
-
-    code: str
-    message: str
-
-
-class Step(Strict):
-    """One thing done or expected. `call`: an Auto Scaling operation, the group's name filled in."""
-
-    call: str | None = None
-    arguments: dict[str, Any] = {}
-    refused: Refusal | None = None
-    repeat: int = 1
-    every: float = 0.0
-    remember: dict[str, str] = {}
-    wait: float | None = None
-    expect: dict[str, Any] | None = None
-    within: float = WITHIN_S
-    holds: float | None = None
-    ec2: Literal["terminate", "stop"] | None = None
-    instance: str | None = None
-    fault: dict[str, Any] | None = None
-    template_version: bool = False
-
-
-class Case(Strict):
-    """One documented behaviour. `emulator_only`: the reason why it cannot be run on AWS."""
-
-    name: str
-    rests_on: str
-    given: dict[str, Any]
-    steps: list[Step]
-    emulator_only: str = ""
-
-
-def load() -> list[tuple[str, Case]]:
-    """Every case with the name of its file, in order."""
-    found = []
-    for file in sorted(CASES.glob("*.yaml")):
-        for document in yaml.safe_load(file.read_text()):
-            found.append((file.stem, Case.model_validate(document)))
-    return found
 
 
 class World(Protocol):
@@ -84,7 +28,7 @@ class World(Protocol):
     def advance(self, seconds: float) -> None: ...
     def clock(self) -> float: ...
     def create_group(self, name: str, given: Mapping[str, Any]) -> None: ...
-    def new_template_version(self, name: str) -> None: ...
+    def new_template_version(self, name: str, *, used: bool) -> None: ...
     def metadata(self, instance_id: str, path: str) -> str | None: ...
     def fault(self, given: Mapping[str, Any]) -> None: ...
 
@@ -96,7 +40,7 @@ class Runner:
         self.world = world
         self.name = name
         self.patience = patience
-        self.names: dict[str, Any] = {}
+        self.names: dict[str, Any] = {"name": name}
         self.scaling = world.client("autoscaling")
 
     def run(self, case: Case) -> None:
@@ -113,8 +57,8 @@ class Runner:
             self.world.advance(step.wait * self.patience)
         if step.fault is not None:
             self.world.fault(self._filled(step.fault))
-        if step.template_version:
-            self.world.new_template_version(self.name)
+        if step.template_version is not None:
+            self.world.new_template_version(self.name, used=step.template_version == "used")
         if step.call is not None:
             for _ in range(step.repeat):
                 self._call(step)
@@ -133,9 +77,9 @@ class Runner:
             "set_instance_health",
             "terminate_instance_in_auto_scaling_group",
         )
-        if needs_group:
+        if needs_group and step.service == "autoscaling":
             arguments = {"AutoScalingGroupName": self.name, **arguments}
-        said = self._said(step.call, arguments)
+        said = self._said(step, arguments)
         if step.refused is None:
             assert said is None, f"{step.call}: {said}"
         else:
@@ -143,10 +87,10 @@ class Runner:
             assert said["Code"] == step.refused.code, said
             assert re.search(step.refused.message, said["Message"]), said
 
-    def _said(self, call: str, arguments: dict[str, Any]) -> dict[str, str] | None:
+    def _said(self, step: Step, arguments: dict[str, Any]) -> dict[str, str] | None:
         """The error that a call ends with, or None."""
         try:
-            getattr(self.scaling, call)(**arguments)
+            getattr(self.world.client(step.service), str(step.call))(**arguments)
         except ClientError as error:
             refusal: dict[str, str] = error.response["Error"]
             return refusal
@@ -158,7 +102,9 @@ class Runner:
     # -- names ------------------------------------------------------------------------------------
 
     def _filled(self, value: Any) -> Any:
-        """`$name`, `$group.0` (oldest first) and `$warm.0` replaced by what they stand for."""
+        """`$name`, `$group.0` (oldest first), `$warm.0` and `$leaving.0` (members on their way out)
+        replaced by what they stand for.
+        """
         if isinstance(value, dict):
             return {self._filled(key): self._filled(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -169,7 +115,7 @@ class Runner:
         name, position = match[1], match[2]
         if position is None:
             return self.names[name]
-        members = {"group": self.members, "warm": self.warm}[name]()
+        members = {"group": self.members, "warm": self.warm, "leaving": self.leaving}[name]()
         return self._oldest_first(members)[int(position)]
 
     def _oldest_first(self, members: list[dict[str, Any]]) -> list[str]:
@@ -189,6 +135,9 @@ class Runner:
     def members(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.group()["Instances"]
         return found
+
+    def leaving(self) -> list[dict[str, Any]]:
+        return [m for m in self.members() if m["LifecycleState"].startswith("Terminating")]
 
     def warm(self) -> list[dict[str, Any]]:
         answer = self.scaling.describe_warm_pool(AutoScalingGroupName=self.name)
@@ -212,6 +161,15 @@ class Runner:
     def zones(self) -> dict[str, int]:
         serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
         return dict(Counter(m["AvailabilityZone"][-1] for m in serving))
+
+    def versions(self) -> dict[str, int]:
+        serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
+        return dict(Counter(m["LaunchTemplate"]["Version"] for m in serving))
+
+    def refresh(self) -> dict[str, Any]:
+        answer = self.scaling.describe_instance_refreshes(AutoScalingGroupName=self.name)
+        found: dict[str, Any] = answer["InstanceRefreshes"][0]
+        return found
 
     def activities(self) -> list[dict[str, Any]]:
         answer = self.scaling.describe_scaling_activities(AutoScalingGroupName=self.name)
@@ -247,6 +205,10 @@ class Runner:
         seen = dict(Counter(m["InstanceType"] for m in self.members()))
         return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
 
+    def _versions(self, value: Mapping[str, int]) -> list[str]:
+        seen = self.versions()
+        return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
+
     def _each(self, value: Mapping[str, Any], look: Callable[[str], Any]) -> list[str]:
         seen = {key: look(key) for key in value}
         return [] if seen == value else [f"expected {dict(value)}, got {seen}"]
@@ -261,10 +223,27 @@ class Runner:
         missing = [want for want in value if not any(_matches(want, a) for a in seen)]
         return [f"no activity like {dict(want)} in {seen[:4]}" for want in missing]
 
+    def _refreshing(self, value: Mapping[str, Any]) -> list[str]:
+        """The newest refresh: texts match as regular expressions, everything else is equal."""
+        seen = self.refresh()
+        return [
+            f"expected {key} {wanted!r}, got {seen.get(key)!r}"
+            for key, wanted in value.items()
+            if not _agrees(wanted, seen.get(key))
+        ]
+
     def _among(self, value: Mapping[str, list[str]]) -> list[str]:
         ids = {m["InstanceId"] for m in self.members()}
         wrong = [f"{i} is missing" for i in value.get("in", []) if i not in ids]
         return wrong + [f"{i} is still there" for i in value.get("out", []) if i in ids]
+
+
+def _agrees(wanted: Any, seen: Any) -> bool:
+    if isinstance(wanted, str):
+        return re.search(wanted, str(seen or "")) is not None
+    if isinstance(wanted, dict):
+        return isinstance(seen, dict) and all(_agrees(w, seen.get(k)) for k, w in wanted.items())
+    return bool(wanted == seen)
 
 
 def _matches(wanted: Mapping[str, str], activity: Mapping[str, Any]) -> bool:
@@ -276,6 +255,8 @@ _CHECKS: dict[str, Callable[[Runner, Any], list[str]]] = {
     "group": lambda run, value: run._states(run.members(), value),
     "warm": lambda run, value: run._states(run.warm(), value),
     "zones": lambda run, value: [] if run.zones() == value else [f"{value}, got {run.zones()}"],
+    "versions": lambda run, value: run._versions(value),
+    "refresh": lambda run, value: run._refreshing(value),
     "fields": lambda run, value: run._fields(value),
     "lifecycle": lambda run, value: run._each(value, run.lifecycle),
     "health": lambda run, value: run._each(value, run.health),

@@ -112,12 +112,14 @@ class VirtualWorld:
         if pool is not None:
             self.client("autoscaling").put_warm_pool(AutoScalingGroupName=name, **pool)
 
-    def new_template_version(self, name: str) -> None:
-        """Another version, for the group's next launches."""
+    def new_template_version(self, name: str, *, used: bool) -> None:
+        """Another version; `used`: for the group's next launches."""
         ec2 = self.client("ec2")
         versions = ec2.describe_launch_template_versions(LaunchTemplateName=name)
         data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
         ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+        if not used:
+            return
         self.client("autoscaling").update_auto_scaling_group(
             AutoScalingGroupName=name,
             LaunchTemplate={"LaunchTemplateName": name, "Version": "$Latest"},

@@ -11,8 +11,9 @@ import uuid
 
 import pytest
 from aws_world import AwsWorld
+from case_files import Case, load
 from reference import DOCUMENT, current
-from scaling_cases import Case, Runner, load
+from scaling_cases import Runner
 from scaling_world import VirtualWorld
 
 CASES = load()

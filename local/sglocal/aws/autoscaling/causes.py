@@ -90,6 +90,13 @@ def unhealthy(now: datetime, by: str) -> str:
     return f"At {stamp(now)} an instance was taken out of service in response to {_HEALTH[by]}."
 
 
+def refreshed(now: datetime, instance_id: str) -> str:
+    return (
+        f"At {stamp(now)} instance {instance_id} was taken out of service in response to an "
+        "instance refresh."
+    )
+
+
 def user_request(now: datetime, instance_id: str, shrinking: tuple[int, int] | None) -> str:
     change = f", shrinking the capacity from {shrinking[0]} to {shrinking[1]}" if shrinking else ""
     return (

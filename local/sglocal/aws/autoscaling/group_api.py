@@ -36,6 +36,8 @@ KEPT_FIELDS = {
     "CapacityReservationSpecification": "capacity_reservation_specification",
 }
 
+LAUNCH_FIELDS = ("LaunchTemplate", "LaunchConfigurationName", "MixedInstancesPolicy")
+
 
 def install(emulator: Emulator) -> None:
     """Validate, keep every field, and delete only what is empty or forced."""
@@ -155,6 +157,7 @@ class GroupCalls:
         def update_auto_scaling_group(response: Any) -> ActionResult:
             name = response._get_param("AutoScalingGroupName")
             group = find_group(response.autoscaling_backend, name)
+            _refuse_during_refresh(group, response._get_params())
             minimum = response._get_int_param("MinSize")
             maximum = response._get_int_param("MaxSize")
             given = response._get_int_param("DesiredCapacity")
@@ -211,6 +214,19 @@ class GroupCalls:
         if not all_members(group):
             backend.autoscaling_groups.pop(group.name, None)
         self.emulator.wake()
+
+
+def _refuse_during_refresh(group: Any, given: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-overview.html#instance-refresh-limitations"""
+    refresh = record_of(group).refresh
+    if refresh is None or refresh.desired is None:
+        return
+    if any(given.get(f) for f in LAUNCH_FIELDS):
+        raise ValidationError(
+            "An active instance refresh with a desired configuration exists. All configuration "
+            "options derived from the desired configuration are not available for update while "
+            "the instance refresh is active."
+        )
 
 
 def _of(item: Any, group: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from moto.autoscaling.models import ASG_NAME_TAG
 
-from sglocal.aws.autoscaling import causes, health_check, lifecycle, plan
+from sglocal.aws.autoscaling import causes, health_check, lifecycle, plan, refreshing
 from sglocal.aws.autoscaling.arriving import (
     advance_launching,
     advance_warming,
@@ -54,8 +54,10 @@ class Groups:
     def _reconcile(self, group: Any) -> None:
         for state in all_members(group):
             self._advance(group, state)
-        self._act(group)
         record = record_of(group)
+        if record.refresh is not None and not record.deleting:
+            refreshing.advance(self.emulator, group, record.refresh)
+        self._act(group)
         if record.deleting_pool and not record.warm:
             group.warm_pool, record.deleting_pool = None, False
 

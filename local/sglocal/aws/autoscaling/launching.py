@@ -8,7 +8,7 @@ from typing import Any
 from moto.autoscaling.models import ASG_NAME_TAG, InstanceState
 from moto.core.exceptions import ServiceException
 
-from sglocal.aws.autoscaling import causes
+from sglocal.aws.autoscaling import causes, configuration
 from sglocal.aws.autoscaling.leaving import retire
 from sglocal.aws.autoscaling.lifecycle import ACTIVE, Event, State, after
 from sglocal.aws.autoscaling.plan import Launch, WarmLaunch
@@ -129,7 +129,7 @@ def _run_any_type(
 ) -> _Made | None:
     """Try the instance types in their order; None (and a failed activity) when all are refused."""
     refusal: ServiceException | None = None
-    for instance_type in instance_types(group):
+    for instance_type in configuration.instance_types(group):
         try:
             return _run(emulator, group, place, instance_type, spot=spot)
         except ServiceException as error:
@@ -152,8 +152,9 @@ def _refused(
 
 
 def _run(emulator: Emulator, group: Any, place: Place, instance_type: str, *, spot: bool) -> _Made:
-    ec2 = emulator.ec2
-    tags = dict(group.instance_tags)
+    ec2, current = emulator.ec2, configuration.in_force(group)
+    source = group if current.template is None else current.resolved()
+    tags = dict(source.instance_tags if current.template is not None else {})
     tags.update({t["Key"]: t["Value"] for t in group.tags if t.get("PropagateAtLaunch")})
     tags[ASG_NAME_TAG] = group.name
     kwargs: dict[str, Any] = {
@@ -165,28 +166,19 @@ def _run(emulator: Emulator, group: Any, place: Place, instance_type: str, *, sp
         "associate_public_ip": None,
     }
     template, number = None, 0
-    if group.ec2_launch_template is not None:
-        version = group.ec2_launch_template.get_version(group.launch_template_version)
-        number = version.number
-        known = {"LaunchTemplateId": group.ec2_launch_template.id, "Version": str(number)}
-        template = {**known, "LaunchTemplateName": group.ec2_launch_template.name}
+    if current.template is not None:
+        number = source.number
+        known = {"LaunchTemplateId": current.template.id, "Version": str(number)}
+        template = {**known, "LaunchTemplateName": current.template.name}
         kwargs["launch_template"] = known
     else:
         kwargs["launch_config"] = group.launch_config
     if spot:
         kwargs["instance_market_options"] = "spot"
     reservation = ec2.run_instances(
-        group.image_id, 1, group.user_data, list(group.security_groups), **kwargs
+        source.image_id, 1, source.user_data, list(source.security_groups), **kwargs
     )
     instance = reservation.instances[0]
     if spot:
         instance.lifecycle = "spot"
     return _Made(instance, template, number)
-
-
-def instance_types(group: Any) -> list[str]:
-    """The overrides of a mixed-instances policy in their order, else the template's type."""
-    policy = group.mixed_instances_policy or {}
-    overrides = policy.get("LaunchTemplate", {}).get("Overrides") or []
-    named = [str(o["InstanceType"]) for o in overrides if o.get("InstanceType")]
-    return named or [str(group.instance_type)]

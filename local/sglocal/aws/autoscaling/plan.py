@@ -79,7 +79,7 @@ def plan(group: GroupView) -> list[Step]:
     steps: list[Step] = [Terminate(m.instance_id, "unhealthy") for m in unhealthy]
     surplus = [m for m in keeping if m.balancing and m.state in LAUNCHING]
     counted = [m for m in keeping if m not in surplus]
-    missing = group.desired - len(counted)
+    missing = group.desired + group.surge - len(counted)
     if missing > len(surplus):
         steps += _scale_out(group, keeping, missing - len(surplus))
     elif missing < 0:
@@ -128,8 +128,11 @@ def _scale_out(group: GroupView, keeping: Sequence[Member], missing: int) -> lis
 
 
 def _ready_warm(group: GroupView) -> list[Member]:
-    """Warm instances that can start now: not in a zone without capacity while others have some."""
+    """Warm instances that can start now: none that a refresh is about to replace, and not in a zone
+    without capacity while others have some.
+    """
     ready = [m for m in group.warm if m.state in WARMED and not m.unhealthy_by]
+    ready = [m for m in ready if m.instance_id not in group.outdated]
     if all(place.zone in group.avoided for place in group.places):
         return ready
     return [m for m in ready if m.zone not in group.avoided]

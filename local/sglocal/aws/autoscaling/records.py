@@ -14,6 +14,8 @@ from sglocal.aws.autoscaling.hooks import PendingAction, Result, outcome
 
 # How many activities a group keeps (AWS keeps six weeks of them).
 KEPT_ACTIVITIES = 400
+# How many instance refreshes a group keeps, the newest first.
+KEPT_REFRESHES = 100
 # Seconds between two launches after a failed one: the first, and the longest.
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 60.0
 # Seconds for which launches avoid a zone that just refused one.
@@ -115,6 +117,13 @@ class GroupRecord:
     deleting: bool = False
     deleting_pool: bool = False
     blocked_at: int | None = None
+    refreshes: deque[Any] = field(default_factory=lambda: deque(maxlen=KEPT_REFRESHES))
+
+    @property
+    def refresh(self) -> Any | None:
+        """The instance refresh under way, or None."""
+        newest = self.refreshes[0] if self.refreshes else None
+        return newest if newest is not None and newest.active else None
 
     def failed(self, now: float, zone: str | None = None) -> None:
         """Wait after a failed launch, twice as long each time.

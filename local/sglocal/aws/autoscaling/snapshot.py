@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sglocal.aws.autoscaling.launching import instance_types
+from sglocal.aws.autoscaling.configuration import in_force, instance_types
 from sglocal.aws.autoscaling.records import GroupRecord, record_of, suspended
 from sglocal.aws.autoscaling.view import Distribution, GroupView, Member, Place, Pool, Processes
 from sglocal.aws.emulator import Emulator
@@ -19,6 +19,8 @@ def group_view(emulator: Emulator, group: Any) -> GroupView:
         places=_places(emulator, group),
         members=[_member(state, types) for state in group.instance_states],
         warm=[_member(state, types) for state in record.warm],
+        outdated=record.refresh.outdated if record.refresh is not None else frozenset(),
+        surge=record.refresh.surge if record.refresh is not None else 0,
         pool=_pool(group, record),
         maximum=int(group.max_size or 0),
         distribution=_distribution(group),
@@ -36,7 +38,8 @@ def _processes(group: Any, record: GroupRecord, now: float) -> Processes:
         launch=not suspended(group, "Launch") and not waits,
         terminate=not suspended(group, "Terminate"),
         replace=not suspended(group, "ReplaceUnhealthy"),
-        rebalance=not suspended(group, "AZRebalance"),
+        # A refresh moves instances about itself; evening out meanwhile would undo its batches.
+        rebalance=not suspended(group, "AZRebalance") and record.refresh is None,
     )
 
 
@@ -80,8 +83,7 @@ def _member(state: Any, types: list[str]) -> Member:
 
 
 def _distribution(group: Any) -> Distribution:
-    policy = group.mixed_instances_policy or {}
-    given = policy.get("InstancesDistribution") or {}
+    given = in_force(group).distribution()
     return Distribution(
         on_demand_base=int(given.get("OnDemandBaseCapacity") or 0),
         on_demand_percent=int(given.get("OnDemandPercentageAboveBaseCapacity", 100)),

@@ -87,7 +87,11 @@ class Processes:
 
 @dataclass(frozen=True)
 class GroupView:
-    """A group at one moment. `now`: seconds on the same clock as `Member.launched_at`."""
+    """A group at one moment. `now`: seconds on the same clock as `Member.launched_at`.
+
+    `surge`: by how many an instance refresh lets the group exceed its desired capacity,
+    `outdated`: the instances that it replaces.
+    """
 
     desired: int
     places: Sequence[Place]
@@ -100,4 +104,6 @@ class GroupView:
     mixed: bool = False
     may: Processes = field(default_factory=Processes)
     avoided: frozenset[str] = frozenset()
+    surge: int = 0
+    outdated: frozenset[str] = frozenset()
     now: float = 0.0
