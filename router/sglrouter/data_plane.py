@@ -9,14 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import traceback
 from collections.abc import Mapping, Sequence
 
 from sglrouter.listener import BACKLOG
-from sglrouter.serving.core import Router
+from sglrouter.serving.core import TICK_S, Router
 from sglrouter.wire.client import ClientConnection
 
 POLL_S = 0.05
 FLUSH_POLLS = 20
+
+
+async def keep_ticking(router: Router) -> None:
+    """Every deadline hangs on the ticks: what one of them meets must not end them."""
+    while True:
+        try:
+            await router.run_ticks()
+        except Exception:
+            router.log.write("tick_failed", {"traceback": traceback.format_exc()})
+            await asyncio.sleep(TICK_S)
 
 
 class DataPlane:
@@ -29,7 +40,7 @@ class DataPlane:
         self._ticks: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._ticks = asyncio.create_task(self.router.run_ticks())
+        self._ticks = asyncio.create_task(keep_ticking(self.router))
 
     async def listen(self, sockets: Mapping[int, socket.socket]) -> None:
         """Accept from exactly these listening sockets, which stay the caller's."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from sglrouter.access.key_source import secrets_dump
 from sglrouter.control import Control
-from sglrouter.data_plane import POLL_S
+from sglrouter.data_plane import POLL_S, keep_ticking
 from sglrouter.errors import StartError
 from sglrouter.listener import make_listeners
 from sglrouter.log import Log
@@ -101,7 +101,7 @@ class Supervisor:
         self._listeners = make_listeners(listen.host, listen.port, self._count)
         self.port = int(self._listeners[0].getsockname()[1])
         await self.control.start()
-        self.control.spawn(self.router.run_ticks())
+        self.control.spawn(keep_ticking(self.router))
         self.control.spawn(self._tell_all())
         self._keepers = [asyncio.create_task(self._keep(n)) for n in range(self._count)]
         deadline = self.router.clock() + START_S

@@ -54,6 +54,32 @@ def test_models_are_merged_over_fleets_and_requests_follow_their_model(lab):
     lab.run(scenario())
 
 
+def test_a_tick_that_fails_is_logged_and_not_the_last(lab):
+    """Else no deadline would be looked at any more: here the one of a first byte."""
+
+    async def scenario():
+        async def silent(request, writer):
+            await asyncio.Event().wait()
+
+        fleets = {"chat": {"models": ["tiny"], "first_byte_timeout_s": 0.2}}
+        worker = lab.FakeWorker(silent)
+        async with lab.world(worker, fleets=fleets) as world:
+            tick = world.router.tick
+
+            def fails_once():
+                world.router.tick = tick
+                raise ValueError("what nobody thought of")
+
+            world.router.tick = fails_once
+            await lab.until(lambda: world.router.tick == tick, "the tick")
+            answer = await world.ask(lab.post({"model": "tiny"}))
+            assert answer.error["code"] == "first_byte_timeout"
+        (line,) = [x for x in world.log() if x["event"] == "tick_failed"]
+        assert "ValueError: what nobody thought of" in line["traceback"]
+
+    lab.run(scenario())
+
+
 def test_the_admin_listener_shows_workers_configuration_and_metrics(lab, tmp_path):
     """And no key."""
     keys = tmp_path / "keys.json"
