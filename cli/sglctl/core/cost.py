@@ -67,12 +67,12 @@ def hourly_cost(desired: Desired) -> EnvironmentCost:
     environment, prices = desired.environment, desired.instances.prices
     fleets = {}
     for name, fleet in environment.fleets.items():
-        price, capacity = _price(desired, fleet.instance_types[0]), fleet.capacity
+        price, capacity = price_of(desired, fleet.instance_types[0]), fleet.capacity
         running = _running_warm(fleet)
         counts = (n + running for n in (capacity.min, capacity.desired, capacity.max))
         fleets[name] = _times(price, *counts)
     count, router_type = environment.router.count, environment.router.instance_type
-    routers = _times(_price(desired, router_type), count, count, count)
+    routers = _times(price_of(desired, router_type), count, count, count)
     used = [router_type, *(fleet.instance_types[0] for fleet in environment.fleets.values())]
     return EnvironmentCost(
         region=prices.region,
@@ -80,7 +80,7 @@ def hourly_cost(desired: Desired) -> EnvironmentCost:
         fleets=fleets,
         routers=routers,
         total=sum(fleets.values(), routers),
-        unpriced=tuple(sorted({name for name in used if _price(desired, name) is None})),
+        unpriced=tuple(sorted({name for name in used if price_of(desired, name) is None})),
         other_region=environment.region != prices.region,
     )
 
@@ -90,7 +90,8 @@ def _running_warm(fleet: Fleet) -> int:
     return fleet.warm_pool.min if fleet.warm_pool and fleet.warm_pool.state == "Running" else 0
 
 
-def _price(desired: Desired, instance_type: str) -> Decimal | None:
+def price_of(desired: Desired, instance_type: str) -> Decimal | None:
+    """USD per hour on demand; None where the catalogue has no price."""
     instance = desired.instance(instance_type)
     if instance is None or instance.usd_per_hour is None:
         return None

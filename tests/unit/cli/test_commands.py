@@ -107,6 +107,8 @@ def test_every_command_exists_and_explains_itself(name: str) -> None:
         (["scale", "--min", "9", "--max", "3"], 3, ["config/environments/local.yaml"]),
         (["scale", "--warm-min", "1"], 3, ["warm_pool"]),
         (["status"], 4, ["not running on this machine"]),
+        (["status", "--watch"], 4, ["not running on this machine"]),
+        (["status", "--watch", "--show-key"], 2, ["exclude each other"]),
         (["local", "env"], 11, ["no emulator runs"]),
         (["depoly"], 2, ["Did you mean 'deploy'?"]),
         (["deploy", "--hosts", "vms"], 2, ["vms"]),
