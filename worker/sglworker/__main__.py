@@ -69,7 +69,6 @@ def _agent(_given: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells each credential lookup
     files = Files.from_environment()
     agent = Agent(files, files.host_document())
     try:

@@ -60,6 +60,7 @@ class Agent:
         self._host = host
         self._server = Server(self.worker, self._operator_drain, self._operator_undrain)
         self._way: BringUp | None = None
+        self._aws: Aws | None = None
         self._hooks: Hooks | None = None
         self._gpus = Gpus()
         self._notices = Notices()
@@ -102,6 +103,8 @@ class Agent:
             finally:
                 await self._stop_bringing_up()
                 self._memory.save()
+                if self._aws is not None:
+                    await self._aws.close()
                 await self._server.close()
 
     async def _remember(self) -> None:
@@ -163,6 +166,7 @@ class Agent:
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
     def _booted(self, aws: Aws) -> None:
+        self._aws = aws
         self._hooks = Hooks(aws, self.worker.started_at)
 
     def _fail(self, reason: str) -> None:

@@ -137,7 +137,7 @@ class Engine:
                     raise kind(f"{url} answered {response.status}: {text}")
                 answer = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url}: {error or type(error).__name__}") from error
+            raise UnreachableError(f"{url}: {str(error) or type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise UnreachableError(f"{url}: not a JSON object")
         return answer

@@ -123,14 +123,14 @@ class Hooks:
         self._started_at = started_at
         self._backoff = backoff or Backoff()
         self._seen: tuple[StateName, Trigger | None] | None = None
-        self._settled = False
+        self._settled = self._looked = False
         self._group = ""
         self._beat_at = started_at
 
     async def step(self, view: View, now: float) -> None:
         """One look. `now` is of the clock of `started_at`, in seconds."""
         if (view.state, view.trigger) != self._seen:  # something new is to be told, at once
-            self._seen, self._settled = (view.state, view.trigger), False
+            self._seen, self._settled, self._looked = (view.state, view.trigger), False, False
             self._backoff.reset()
         if self._settled or self._backoff.waits(now):
             return
@@ -183,8 +183,9 @@ class Hooks:
         return step != "wait"
 
     async def _keep_draining(self, view: View, now: float) -> None:
-        if not self._group:  # so that one call is enough when the drain is over
+        if not self._looked:  # so that one call, of a process that runs, is enough in the end
             await self._membership()
+            self._looked = True
         if view.busy:
             await self._beat("terminate", (*_TERMINATE_WAITS, _POOL_WAIT), now)
 

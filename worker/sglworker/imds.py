@@ -129,7 +129,9 @@ class Imds:
             ) as response:
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"metadata: {url}: {error or type(error).__name__}") from error
+            raise UnreachableError(
+                f"metadata: {url}: {str(error) or type(error).__name__}"
+            ) from error
 
 
 _Parsed = TypeVar("_Parsed")
