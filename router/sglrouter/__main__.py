@@ -35,7 +35,7 @@ examples:
 
 def _count(least: int, most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not text.isdigit() or not least <= int(text) <= most:
+        if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r}: write a number from {least} to {most}")
         return int(text)
 
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _host_port(text: str, flag: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise DocumentError(f"{flag} {text!r}: write HOST:PORT")
     return host.strip("[]"), int(port)
 
@@ -153,7 +153,10 @@ def document_of(arguments: argparse.Namespace, again: bool = False) -> RouterDoc
     if arguments.policy:
         data["policy"] = arguments.policy
     if arguments.key_file:
-        data["keys"] = {"file": arguments.key_file}
+        # Flags alone: no load balancer writes X-Forwarded-For, and a client that does would have
+        # another address for each wrong key.
+        keys = data["keys"] or {"forwarded_for": not arguments.worker}
+        data["keys"] = {**keys, "secret": None, "file": arguments.key_file}
     return RouterDocument.model_validate(data)
 
 

@@ -254,6 +254,7 @@ BAD_COMMANDS = [
     (["serve", "--worker", "https://x:1"], 3, "write http://HOST:PORT"),
     (["serve", "--worker", "http://127.0.0.1:1", "--listen", "x"], 3, "write HOST:PORT"),
     (["serve", "--worker", "http://127.0.0.1:1", "--key-file", "/no"], 3, "keys cannot be read"),
+    (["serve", "--worker", "http://127.0.0.1:1", "--listen", "h:²"], 3, "write HOST:PORT"),
 ]
 
 
@@ -309,7 +310,27 @@ def test_flags_alone_make_a_whole_document():
     assert told.fleets["default"].queue.size == 0
 
 
-@pytest.mark.parametrize("flags", [["--processes", "0"], ["--processes", "x"], ["--queue", "-1"]])
+def test_a_key_file_replaces_the_documents_secret_and_nothing_else(tmp_path):
+    """A client of a router without a load balancer cannot choose the address it is known by."""
+    path = tmp_path / "router.yaml"
+    path.write_text(
+        "environment: local\nfleets: {chat: {models: [tiny]}}\ndiscovery: {kind: aws}\n"
+        "keys: {secret: s, failed_per_minute: 7}\n"
+    )
+
+    def keys(*flags):
+        arguments = cli.parser().parse_args(["serve", *flags, "--key-file", "k.json"])
+        found = cli.document_of(arguments).keys
+        return found.file, found.secret, found.failed_per_minute, found.forwarded_for
+
+    assert keys("--config", str(path)) == ("k.json", None, 7, True)
+    assert keys("--worker", "http://127.0.0.1:1") == ("k.json", None, 60, False)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--processes", "0"], ["--processes", "x"], ["--processes", "²"], ["--queue", "-1"]],
+)
 def test_a_number_out_of_range_is_wrong_usage_and_says_the_range(flags, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["serve", "--worker", "http://127.0.0.1:1", *flags])
