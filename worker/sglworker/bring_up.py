@@ -183,12 +183,22 @@ class BringUp:
         worker, fleet = self._worker, self._worker.fleet
         if fleet is None:
             raise WorkerError("a worker without its documents cannot return to the warm pool")
-        stopped = await self._stop_engine()
-        worker.hold("the engine is stopped" if stopped else "the engine did not stop")
+        if await self._host_stops():
+            worker.hold("the engine stops with its host")
+        else:
+            stopped = await self._stop_engine()
+            worker.hold("the engine is stopped" if stopped else "the engine did not stop")
         await self._hold()
         self._files.want_engine("started")
         worker.machine.apply(Event.RELEASED, "the group wants it in service")
         await self.start_engine(worker.monotonic() + fleet.launch_timeout_s)
+
+    async def _host_stops(self) -> bool:
+        """Whether EC2 stops the host as soon as the hook is completed: systemd ends the engine."""
+        try:
+            return await self._imds.target_lifecycle_state() == "Warmed:Stopped"
+        except UnreachableError:
+            return False
 
     async def _stop_engine(self) -> bool:
         """Whether it is down. One that stays is no reason to stay out of the pool: it is idle."""

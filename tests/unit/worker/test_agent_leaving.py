@@ -45,6 +45,21 @@ def test_a_worker_returns_to_the_pool_and_back_into_service(tmp_path: Path) -> N
     live(life, tmp_path)
 
 
+def test_a_worker_whose_host_will_be_stopped_does_not_stop_its_engine(tmp_path: Path) -> None:
+    """The host's own shutdown does, a moment later; the hook need not wait for it."""
+
+    async def life(here: World) -> None:
+        async with here.engine():
+            await here.until("ready")
+            await fakes.until(lambda: len(here.around.completed) == 1)
+            here.around.target, here.around.lifecycle = "Warmed:Stopped", "Warmed:Pending:Wait"
+            await here.until("warmed")
+            await fakes.until(lambda: len(here.around.completed) == 2)
+        assert not (tmp_path / "run" / "engine.wanted").exists()
+
+    live(life, tmp_path)
+
+
 def test_a_termination_ends_the_way_into_the_pool(tmp_path: Path) -> None:
     """The group changes its mind while the engine stops: the terminate hook is completed."""
 
