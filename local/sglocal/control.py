@@ -1,9 +1,9 @@
 """The emulator's own routes, beside the AWS API: `/_sglocal/…`.
 
 GET  /_sglocal/status                     hosts, load balancers, images
-POST /_sglocal/spot-notice/<instance id>  {"seconds": 120}
 POST /_sglocal/seed                       {"certificates": ["llm.example.com"]}
 /_sglocal/faults                          see fault_routes
+/_sglocal/<notice>/<instance id>          see notice_routes
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sglocal.errors import LocalError
+from sglocal.notice_routes import ROUTES
 
 PREFIX = "/_sglocal/"
 JSON = "application/json"
@@ -28,15 +29,15 @@ class Control:
         aws: Callable[..., Iterable[bytes]],
         *,
         status: Callable[[], dict[str, Any]],
-        spot_notice: Callable[[str, float], dict[str, Any]],
         seed: Callable[[list[str]], dict[str, Any]],
         faults: Callable[[str, str, dict[str, Any]], dict[str, Any] | None],
+        notices: Callable[[str, str, str, dict[str, Any]], dict[str, Any] | None],
     ) -> None:
         self._aws = aws
         self._status = status
-        self._spot_notice = spot_notice
         self._seed = seed
         self._faults = faults
+        self._notices = notices
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         """WSGI."""
@@ -66,11 +67,9 @@ class Control:
             if not isinstance(domains, list) or not all(isinstance(d, str) for d in domains):
                 raise LocalError('seed: "certificates" must be a list of domain names')
             return self._seed(domains)
-        if method == "POST" and route.startswith("spot-notice/"):
-            seconds = given.get("seconds", 120)
-            if not isinstance(seconds, int | float) or not 0 <= seconds <= 86_400:
-                raise LocalError('spot-notice: "seconds" must be a number from 0 to 86400')
-            return self._spot_notice(route.removeprefix("spot-notice/"), float(seconds))
+        what, _, instance_id = route.partition("/")
+        if what in ROUTES and instance_id:
+            return self._notices(method, what, instance_id, given)
         if route == "faults" or route.startswith("faults/"):
             return self._faults(method, route.removeprefix("faults").strip("/"), given)
         return None

@@ -55,7 +55,7 @@ class Daemon:
         self.balancer = Balancer(self.emulator, state.balancer)
         self.authority = Authority(state.tls)
         self.metadata = MetadataService(
-            self.emulator, self.extensions.hosts, self.extensions.notices
+            self.emulator, self.extensions.hosts, self.extensions.notices, self.extensions.faults
         )
         self._servers: list[Any] = []
 
@@ -85,10 +85,7 @@ class Daemon:
         from sglocal.aws.certificates import seed
         from sglocal.control import Control
         from sglocal.fault_routes import FaultRoutes
-
-        def spot_notice(instance_id: str, seconds: float) -> dict[str, Any]:
-            notice = self.extensions.notices.give(instance_id, seconds)
-            return {"instance_id": instance_id, "time": notice.ends_at.isoformat()}
+        from sglocal.notice_routes import NoticeRoutes
 
         def seed_all(domains: list[str]) -> dict[str, Any]:
             arns = {name: seed(self.emulator, self.authority, name) for name in domains}
@@ -103,9 +100,9 @@ class Daemon:
         return Control(
             aws,
             status=describe,
-            spot_notice=spot_notice,
             seed=seed_all,
             faults=FaultRoutes(self.emulator, self.extensions.faults),
+            notices=NoticeRoutes(self.emulator, self.extensions.notices),
         )
 
     def stop(self) -> None:

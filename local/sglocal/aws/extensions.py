@@ -13,10 +13,10 @@ from sglocal.aws import (
     launch_templates,
     load_balancers,
     metric_data,
+    notices,
     policies,
     run_command,
     security_groups,
-    spot,
     target_health,
 )
 from sglocal.aws.autoscaling.groups import Groups
@@ -24,7 +24,7 @@ from sglocal.aws.emulator import Emulator
 from sglocal.aws.fault_list import FaultList
 from sglocal.aws.images import Images
 from sglocal.aws.instances import InstanceHosts
-from sglocal.aws.spot import SpotNotices
+from sglocal.aws.notices import Notices
 from sglocal.aws.target_health import TargetChecks
 
 
@@ -36,7 +36,7 @@ class Extensions:
     images: Images
     groups: Groups
     checks: TargetChecks
-    notices: SpotNotices
+    notices: Notices
     faults: FaultList
 
 
@@ -53,6 +53,6 @@ def install(emulator: Emulator) -> Extensions:
     groups = autoscaling.install(emulator)
     checks = target_health.install(emulator, hosts)
     run_command.install(emulator, hosts)
-    notices = spot.install(emulator)
+    told = notices.install(emulator)
     spoiled = faults.install(emulator)
-    return Extensions(hosts, stored, groups, checks, notices, spoiled)
+    return Extensions(hosts, stored, groups, checks, told, spoiled)

@@ -9,9 +9,13 @@ from typing import Any
 
 from sglocal.errors import LocalError
 
-FIELDS = ("api", "code", "message", "zone", "instance_type", "times", "latency_s")
+FIELDS = (
+    "api", "code", "message", "zone", "instance_type", "instance_id", "times", "latency_s",
+)  # fmt: skip
 # Calls that groups make too; their faults are found where instances are started.
 LAUNCHING = ("RunInstances", "StartInstances")
+# Not a call of the API: what instances ask their metadata service.
+METADATA = "InstanceMetadata"
 LONGEST_LATENCY_S = 300.0
 
 
@@ -19,8 +23,9 @@ LONGEST_LATENCY_S = 300.0
 class Fault:
     """One way in which a call fails or is late.
 
-    `api`: the operation, or `*` for all but those that start instances; `code` empty: only late;
-    `zone`, `instance_type` empty: any; `times`: how many calls it meets, None without end.
+    `api`: the operation, `*` for all but those that start instances, or `InstanceMetadata`; `code`
+    empty: only late; `zone`, `instance_type`, `instance_id` empty: any; `times`: how many calls it
+    meets, None without end.
     """
 
     api: str
@@ -28,13 +33,15 @@ class Fault:
     message: str = ""
     zone: str = ""
     instance_type: str = ""
+    instance_id: str = ""
     times: int | None = None
     latency_s: float = 0.0
 
-    def meets(self, api: str, zone: str, instance_type: str) -> bool:
+    def meets(self, api: str, zone: str, instance_type: str, instance_id: str = "") -> bool:
         """Whether a call is one that it spoils."""
-        named = api not in LAUNCHING if self.api == "*" else self.api == api
-        return named and self.zone in ("", zone) and self.instance_type in ("", instance_type)
+        named = api not in (*LAUNCHING, METADATA) if self.api == "*" else self.api == api
+        placed = self.zone in ("", zone) and self.instance_type in ("", instance_type)
+        return named and placed and self.instance_id in ("", instance_id)
 
 
 def parse_fault(given: Mapping[str, Any]) -> Fault:
@@ -42,7 +49,7 @@ def parse_fault(given: Mapping[str, Any]) -> Fault:
     unknown = sorted(given.keys() - set(FIELDS))
     if unknown:
         raise LocalError(f"faults: unknown field {unknown[0]}; known are {', '.join(FIELDS)}")
-    for name in ("api", "code", "message", "zone", "instance_type"):
+    for name in ("api", "code", "message", "zone", "instance_type", "instance_id"):
         if not isinstance(given.get(name, ""), str):
             raise LocalError(f'faults: "{name}" must be a string')
     times, latency = given.get("times"), given.get("latency_s", 0)
@@ -57,6 +64,8 @@ def parse_fault(given: Mapping[str, Any]) -> Fault:
     placed = given.get("zone") or given.get("instance_type")
     if placed and given["api"] not in LAUNCHING:
         raise LocalError(f"faults: zone and instance_type go with {' and '.join(LAUNCHING)} only")
+    if given.get("instance_id") and given["api"] != METADATA:
+        raise LocalError(f"faults: instance_id goes with {METADATA} only")
     return Fault(**{**given, "latency_s": float(latency)})
 
 
@@ -86,10 +95,12 @@ class FaultList:
         self._left.pop(number, None)
         return self.active.pop(number, None) is not None
 
-    def take(self, api: str, zone: str = "", instance_type: str = "") -> Fault | None:
+    def take(
+        self, api: str, zone: str = "", instance_type: str = "", instance_id: str = ""
+    ) -> Fault | None:
         """The oldest fault that meets the call, counted as used; None when it goes well."""
         for number, fault in self.active.items():
-            if fault.meets(api, zone, instance_type):
+            if fault.meets(api, zone, instance_type, instance_id):
                 self._use(number)
                 return fault
         return None

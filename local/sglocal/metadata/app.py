@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sglocal.aws.fault_list import Fault
 from sglocal.clock import Clock
 from sglocal.metadata.tree import Facts, lookup, tree
 
@@ -49,11 +51,22 @@ class Tokens:
 
 
 class MetadataApp:
-    """Answers one caller; `facts_for` says who calls, by the address of the connection."""
+    """Answers one caller; `facts_for` says who calls, by the address of the connection.
 
-    def __init__(self, facts_for: Callable[[dict[str, Any]], Facts | None], clock: Clock) -> None:
+    `spoil`: the fault that meets a request of an instance, or None; one with a code is 503.
+    """
+
+    def __init__(
+        self,
+        facts_for: Callable[[dict[str, Any]], Facts | None],
+        clock: Clock,
+        *,
+        spoil: Callable[[str], Fault | None] = lambda _instance_id: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._facts_for = facts_for
         self._clock = clock
+        self._spoil, self._sleep = spoil, sleep
         self._tokens = Tokens(clock)
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -67,6 +80,11 @@ class MetadataApp:
         facts = self._facts_for(environ)
         if facts is None:
             return "404 Not Found", b"no instance has the address of the caller\n", [text]
+        fault = self._spoil(facts.instance_id)
+        if fault is not None:
+            self._sleep(fault.latency_s)
+            if fault.code:
+                return "503 Service Unavailable", b"", [text]
         path = environ.get("PATH_INFO", "")
         if path == "/latest/api/token":
             return self._token(environ, facts)

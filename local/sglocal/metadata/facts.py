@@ -10,13 +10,13 @@ from sglocal.aws.autoscaling.lifecycle import target
 from sglocal.aws.autoscaling.records import find_member
 from sglocal.aws.emulator import Emulator
 from sglocal.aws.host_spec import tags_of, user_data
-from sglocal.aws.spot import SpotNotices
-from sglocal.metadata.tree import Facts
+from sglocal.aws.notices import Notices, ScheduledEvent
+from sglocal.metadata.tree import Facts, MaintenanceEvent
 
 
-def facts_of(emulator: Emulator, notices: SpotNotices, instance: Any) -> Facts:
+def facts_of(emulator: Emulator, notices: Notices, instance: Any) -> Facts:
     """What the instance's metadata says now."""
-    notice = notices.get(instance.id)
+    told = notices.get(instance.id)
     role, profile = _role(emulator, instance)
     launched = instance.launch_time
     return Facts(
@@ -36,9 +36,14 @@ def facts_of(emulator: Emulator, notices: SpotNotices, instance: Any) -> Facts:
         profile_arn=profile,
         architecture=instance.architecture or "x86_64",
         launched_at=launched.replace(tzinfo=launched.tzinfo or UTC),
-        interruption_at=notice.ends_at if notice else None,
-        noticed_at=notice.given_at if notice else None,
+        interruption_at=told.interruption.ends_at if told.interruption else None,
+        rebalance_at=told.rebalance_at,
+        events=(_event(told.event),) if told.event else (),
     )
+
+
+def _event(event: ScheduledEvent) -> MaintenanceEvent:
+    return MaintenanceEvent(event.event_id, event.code, event.not_before, event.not_after)
 
 
 def _target_state(instance: Any) -> str | None:

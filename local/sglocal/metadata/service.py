@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from sglocal.aws.emulator import Emulator
+from sglocal.aws.fault_list import METADATA, Fault, FaultList
 from sglocal.aws.host_spec import PROCESS_METADATA_PORT
 from sglocal.aws.instances import InstanceHosts
-from sglocal.aws.spot import SpotNotices
+from sglocal.aws.notices import Notices
 from sglocal.metadata.app import MetadataApp
 from sglocal.metadata.facts import facts_of
 from sglocal.metadata.tree import Facts
@@ -21,9 +23,12 @@ PORT = 80
 class MetadataService:
     """Serves the hosts of an emulator."""
 
-    def __init__(self, emulator: Emulator, hosts: InstanceHosts, notices: SpotNotices) -> None:
+    def __init__(
+        self, emulator: Emulator, hosts: InstanceHosts, notices: Notices, faults: FaultList
+    ) -> None:
         self.emulator = emulator
         self.notices = notices
+        self.faults = faults
         self._servers: dict[str, Server] = {}
         self._lock = threading.Lock()
         if emulator.driver.name == "processes":
@@ -34,7 +39,7 @@ class MetadataService:
         """Listen for containers; process hosts get their server when they launch."""
         if self.emulator.driver.name != "containers":
             return
-        app = MetadataApp(lambda env: self._by_address(env["REMOTE_ADDR"]), self.emulator.clock)
+        app = self._app(lambda env: self._by_address(env["REMOTE_ADDR"]))
         server = Server(self.emulator.driver.listen(ADDRESS, PORT), app, "metadata")
         server.start()
         self._servers["containers"] = server
@@ -46,8 +51,15 @@ class MetadataService:
         for server in servers:
             server.stop()
 
+    def _app(self, facts_for: Callable[[dict[str, Any]], Facts | None]) -> MetadataApp:
+        return MetadataApp(facts_for, self.emulator.clock, spoil=self._spoil)
+
+    def _spoil(self, instance_id: str) -> Fault | None:
+        with self.emulator.lock:
+            return self.faults.take(METADATA, instance_id=instance_id)
+
     def _open(self, instance_id: str, address: str) -> None:
-        app = MetadataApp(lambda _environ: self._by_id(instance_id), self.emulator.clock)
+        app = self._app(lambda _environ: self._by_id(instance_id))
         listener = self.emulator.driver.listen(address, PROCESS_METADATA_PORT)
         server = Server(listener, app, f"metadata-{instance_id}")
         server.start()

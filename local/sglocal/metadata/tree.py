@@ -16,6 +16,19 @@ CREDENTIALS_VALID = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
+class MaintenanceEvent:
+    """A scheduled event.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_scheduled_events.html
+    """
+
+    event_id: str
+    code: str
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True)
 class Facts:
     """What an instance can learn about itself."""
 
@@ -36,7 +49,8 @@ class Facts:
     architecture: str = "x86_64"
     launched_at: datetime | None = None
     interruption_at: datetime | None = None
-    noticed_at: datetime | None = None
+    rebalance_at: datetime | None = None
+    events: tuple[MaintenanceEvent, ...] = ()
 
 
 def tree(facts: Facts, now: datetime) -> dict[str, bytes]:
@@ -58,7 +72,7 @@ def tree(facts: Facts, now: datetime) -> dict[str, bytes]:
     entries |= {f"meta-data/tags/instance/{key}": value for key, value in facts.tags.items()}
     if facts.target_state:
         entries["meta-data/autoscaling/target-lifecycle-state"] = facts.target_state
-    entries |= _interruption(facts) | _role(facts, now)
+    entries |= _announced(facts) | _role(facts, now)
     answers = {path: text.encode() for path, text in entries.items()}
     if facts.user_data:
         answers["user-data"] = facts.user_data
@@ -93,15 +107,30 @@ def _identity(facts: Facts) -> dict[str, object]:
     }
 
 
-def _interruption(facts: Facts) -> dict[str, str]:
-    if facts.interruption_at is None:
-        return {}
-    time = _stamp(facts.interruption_at)
-    noticed = _stamp(facts.noticed_at or facts.interruption_at)
+def _announced(facts: Facts) -> dict[str, str]:
+    found = {}
+    if facts.rebalance_at is not None:
+        noticed = json.dumps({"noticeTime": _stamp(facts.rebalance_at)})
+        found["meta-data/events/recommendations/rebalance"] = noticed
+    if facts.interruption_at is not None:
+        time = _stamp(facts.interruption_at)
+        action = json.dumps({"action": "terminate", "time": time})
+        found["meta-data/spot/instance-action"] = action
+        found["meta-data/spot/termination-time"] = time
+    if facts.events:
+        events = json.dumps([_event(event) for event in facts.events])
+        found["meta-data/events/maintenance/scheduled"] = events
+    return found
+
+
+def _event(event: MaintenanceEvent) -> dict[str, str]:
     return {
-        "meta-data/spot/instance-action": json.dumps({"action": "terminate", "time": time}),
-        "meta-data/spot/termination-time": time,
-        "meta-data/events/recommendations/rebalance": json.dumps({"noticeTime": noticed}),
+        "NotBefore": f"{event.not_before.astimezone(UTC):%d %b %Y %H:%M:%S} GMT",
+        "NotAfter": f"{event.not_after.astimezone(UTC):%d %b %Y %H:%M:%S} GMT",
+        "Code": event.code,
+        "Description": f"scheduled {event.code}",
+        "EventId": event.event_id,
+        "State": "active",
     }
 
 

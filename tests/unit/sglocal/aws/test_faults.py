@@ -78,6 +78,7 @@ def test_zone_and_type_narrow_a_fault(zone: str, kind: str, meets: bool) -> None
         ({"api": "RunInstances", "latency_s": 1}, "latency_s does not go with"),
         ({"api": "RunInstances", "code": "X", "zones": "a"}, "unknown field zones"),
         ({"api": "DescribeInstances", "code": "X", "zone": "a"}, "zone"),
+        ({"api": "DescribeInstances", "code": "X", "instance_id": "i-1"}, "instance_id"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(given: dict[str, Any], message: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from sglocal.aws.fault_list import METADATA, FaultList, parse_fault
 from sglocal.clock import VirtualClock
 from sglocal.metadata.app import MetadataApp
-from sglocal.metadata.tree import Facts, lookup, tree
+from sglocal.metadata.tree import Facts, MaintenanceEvent, lookup, tree
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 FACTS = Facts(
@@ -51,7 +52,7 @@ def test_a_path_answers(path: str, answer: str | None) -> None:
 
 
 def test_a_notice_appears_with_its_time() -> None:
-    entries = tree(replace(FACTS, interruption_at=NOW, noticed_at=NOW), NOW)
+    entries = tree(replace(FACTS, interruption_at=NOW, rebalance_at=NOW), NOW)
     action = json.loads(entries["meta-data/spot/instance-action"])
     assert action == {"action": "terminate", "time": "2026-11-21T10:00:00Z"}
     rebalance = json.loads(entries["meta-data/events/recommendations/rebalance"])
@@ -91,3 +92,39 @@ def test_a_token_needs_a_sensible_lifetime(ttl: str) -> None:
 def test_a_caller_that_is_no_instance_gets_nothing() -> None:
     app = MetadataApp(lambda _environ: None, VirtualClock())
     assert call(app, "GET", "/latest/meta-data/")[0] == "404"
+
+
+def test_a_rebalance_recommendation_needs_no_interruption() -> None:
+    entries = tree(replace(FACTS, rebalance_at=NOW), NOW)
+    assert "meta-data/events/recommendations/rebalance" in entries
+    assert "meta-data/spot/instance-action" not in entries
+
+
+def test_a_scheduled_event_is_listed_as_ec2_does() -> None:
+    event = MaintenanceEvent("instance-event-1", "instance-retirement", NOW, NOW)
+    entries = tree(replace(FACTS, events=(event,)), NOW)
+    assert json.loads(entries["meta-data/events/maintenance/scheduled"]) == [
+        {
+            "NotBefore": "21 Nov 2026 10:00:00 GMT",
+            "NotAfter": "21 Nov 2026 10:00:00 GMT",
+            "Code": "instance-retirement",
+            "Description": "scheduled instance-retirement",
+            "EventId": "instance-event-1",
+            "State": "active",
+        }
+    ]
+
+
+def test_a_fault_makes_one_instances_metadata_late_or_unavailable() -> None:
+    faults, slept = FaultList(), []
+    faults.add(parse_fault({"api": METADATA, "instance_id": "i-1", "latency_s": 3, "times": 1}))
+    faults.add(parse_fault({"api": METADATA, "instance_id": "i-2", "code": "X"}))
+    faults.add(parse_fault({"api": METADATA, "instance_id": "i-1", "code": "X", "times": 1}))
+    app = MetadataApp(
+        lambda _environ: FACTS,
+        VirtualClock(),
+        spoil=lambda instance_id: faults.take(METADATA, instance_id=instance_id),
+        sleep=slept.append,
+    )
+    answers = [call(app, "PUT", "/latest/api/token", token_ttl_seconds="60")[0] for _ in range(3)]
+    assert (answers, slept) == (["200", "503", "200"], [3.0, 0.0])
