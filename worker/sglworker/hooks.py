@@ -143,7 +143,9 @@ class Hooks:
 
     async def _act(self, view: View, now: float) -> None:
         result = launch_result(view.state)
-        if view.state == "drained":
+        if view.state == "drained" and view.trigger is Trigger.WARM_POOL:
+            await self._beat("terminate", (_POOL_WAIT,), now)  # its engine stops
+        elif view.state == "drained":
             self._settled = await self._drained(view)
         elif view.state == "draining":
             await self._keep_draining(view, now)

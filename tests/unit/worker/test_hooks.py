@@ -79,6 +79,9 @@ CASES: dict[str, tuple[Group, list[View], list[str]]] = {
     "draining, idle": (Group("Terminating:Wait", "terminate"),
                        [View("draining", "", T.TERMINATE)], []),
     "drained by an operator": (Group("InService"), [View("drained", "", T.OPERATOR)], []),
+    "drained for the pool, its engine stops": (
+        Group("Warmed:Pending:Wait", "terminate"), [View("drained", "", T.WARM_POOL)],
+        ["heartbeat terminate"] * 5),
     "drained for maintenance": (Group("InService"), [View("drained", "", T.MAINTENANCE)],
                                 ["unhealthy"]),
     "drained for Spot": (Group("InService"), [View("drained", "", T.SPOT)], []),
