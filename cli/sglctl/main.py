@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "test": "Test the endpoint.",
     "validate": "Check config/ without touching anything.",
     "version": "Print versions.",
-    "workers": "List, inspect, drain and undrain workers; their logs.",
+    "workers": "List, inspect, drain, undrain, terminate workers; logs, shell.",
 }
 
 

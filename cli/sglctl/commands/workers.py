@@ -19,7 +19,7 @@ _TIMEOUT = click.option(
 
 @click.group("workers")
 def command() -> None:
-    """List, inspect, drain and undrain workers, and read their logs.
+    """List, inspect, drain, undrain and terminate workers; their logs, a shell on their hosts.
 
     Agents are asked by Run Command: no port of a worker needs to be open to you.
     """
@@ -127,3 +127,47 @@ def logs(context: Context, worker: str, follow: bool, lines: int) -> None:
 
     hand_over()
     run(context, worker, lines, follow)
+
+
+@command.command("terminate")
+@_IDS
+@click.option("--decrement", is_flag=True, help="Do not replace them: lower the desired number.")
+@click.option("--wait", is_flag=True, help="Wait until their instances are gone.")
+@_TIMEOUT
+@click.option("--force", is_flag=True, help="Also the last ready worker of a fleet, unasked.")
+@common
+def terminate(context: Context, workers: tuple[str, ...], decrement: bool, wait: bool,
+              timeout_s: float | None, force: bool) -> None:  # fmt: skip
+    """Terminate workers; their groups launch others.
+
+    They drain first: requests in flight finish, as long as the fleet's drain deadline. A drain
+    that is on already goes on. Asks, unless --yes; where no ready worker of a fleet would be
+    left it asks once more, which only --force answers. Instances of a warm pool are refused.
+
+    \b
+    Examples:
+      sglctl workers terminate i-0123456789abcdef0 --wait
+      sglctl workers terminate --env prod --yes --decrement i-0123456789abcdef0
+    """
+    from sglctl.operations.terminate import Options
+    from sglctl.operations.terminate import terminate as run
+
+    result = run(context, workers, Options(decrement, wait, timeout_s, force))
+    if result is not None:
+        emit(result, context.output)
+
+
+@command.command("shell")
+@click.argument("worker", metavar="ID")
+@common
+def shell(context: Context, worker: str) -> None:
+    """Open a shell on a worker's host, and return its exit code.
+
+    On AWS by Session Manager, which needs the AWS CLI and its Session Manager plugin; here by
+    ssh, with a key that lives as long as the shell. Process hosts have no system to log in to.
+    """
+    from sglctl.operations.worker_shell import shell as run
+
+    hand_over()
+    if code := run(context, worker):
+        raise click.exceptions.Exit(code)

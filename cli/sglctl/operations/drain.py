@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -27,7 +27,7 @@ from sglctl.output import is_interactive, say
 
 _COMMAND_TIMEOUT_S = 30.0
 #: Beyond the drain's own deadline, at which the agent gives up by itself.
-_GRACE_S = 30.0
+GRACE_S = 30.0
 #: An undrained worker shows first that it generates.
 _READY_TIMEOUT_S = 120.0
 _POLL_S = 1.0
@@ -78,11 +78,11 @@ def drain(context: Context, ids: Sequence[str], options: Options) -> Changed | N
     """
     fleets = open_fleets(context)
     found, chosen = fleets.choose(ids)
-    todo = _todo([may_drain(worker) for worker in chosen], "drain")
+    todo = to_act_on([may_drain(worker) for worker in chosen], "drain")
     last = without_ready(found, todo)
     if context.dry_run:
         warning = f" Nobody would serve {', '.join(last)} then." if last else ""
-        say(f"Would drain {_names(todo) or 'nothing'}.{warning}")
+        say(f"Would drain {names(todo) or 'nothing'}.{warning}")
         return None
     confirm_last(last, options.force, "Drain")
     if todo:
@@ -95,10 +95,10 @@ def drain(context: Context, ids: Sequence[str], options: Options) -> Changed | N
     if not options.wait:
         return _now("drain", fleets, chosen)
     longest = max(fleets.drain_deadline_s(worker.fleet) for worker in chosen)
-    timeout_s = options.timeout_s or (options.deadline_s or longest) + _GRACE_S
+    timeout_s = options.timeout_s or (options.deadline_s or longest) + GRACE_S
     with live("Draining") as line:
         seen = until(
-            "drained", frozenset({"draining"}), lambda names: _look(fleets, names),
+            "drained", frozenset({"draining"}), lambda left: look(fleets, left),
             [w.instance_id for w in chosen], timeout_s=timeout_s, line=line,
         )  # fmt: skip
     return Changed("drain", seen)
@@ -111,9 +111,9 @@ def undrain(context: Context, ids: Sequence[str], options: Options) -> Changed |
     """
     fleets = open_fleets(context)
     _, chosen = fleets.choose(ids)
-    todo = _todo([may_undrain(worker) for worker in chosen], "undrain")
+    todo = to_act_on([may_undrain(worker) for worker in chosen], "undrain")
     if context.dry_run:
-        say(f"Would undrain {_names(todo) or 'nothing'}.")
+        say(f"Would undrain {names(todo) or 'nothing'}.")
         return None
     if todo:
         with audited(context, "workers undrain", workers=[w.instance_id for w in todo]):
@@ -122,7 +122,7 @@ def undrain(context: Context, ids: Sequence[str], options: Options) -> Changed |
         return _now("undrain", fleets, chosen)
     with live("Waiting until ready") as line:
         seen = until(
-            "ready", frozenset({"starting", "warming_up"}), lambda names: _look(fleets, names),
+            "ready", frozenset({"starting", "warming_up"}), lambda left: look(fleets, left),
             [w.instance_id for w in chosen],
             timeout_s=options.timeout_s or _READY_TIMEOUT_S, line=line,
         )  # fmt: skip
@@ -145,15 +145,17 @@ def until(
     Raises HostError when one moved elsewhere (somebody took the drain back), WaitTimeoutError.
     """
     deadline, seen = clock() + timeout_s, dict[str, AgentState]()
+    last: dict[str, AgentState] = {}
     while True:
         states = look([name for name in ids if name not in seen])
         waiting = []
         for name, agent in states.items():
             if agent.state in (goal, "gone"):
-                seen[name] = agent
+                seen[name] = _with_cuts(agent, last.get(name))
                 continue
             _must_pass(name, agent, goal, on_the_way)
             waiting.append(f"{name} {agent.state} ({load(agent)})")
+            last[name] = _with_cuts(agent, last.get(name))
         if not waiting:
             return {name: seen[name] for name in ids}
         line.update("; ".join(waiting))
@@ -163,6 +165,13 @@ def until(
                 hint="they go on; wait longer with --timeout, or look: sglctl workers list",
             )
         sleep(_POLL_S)
+
+
+def _with_cuts(agent: AgentState, last: AgentState | None) -> AgentState:
+    """What is gone cannot tell any more how many requests its deadline cut."""
+    if agent.cut_streams is not None or last is None:
+        return agent
+    return replace(agent, cut_streams=last.cut_streams)
 
 
 def _must_pass(name: str, agent: AgentState, goal: str, on_the_way: frozenset[str]) -> None:
@@ -186,7 +195,7 @@ def confirm_last(fleets: Sequence[str], force: bool, action: str) -> None:
     click.confirm(f"{said[0].upper()}{said[1:]}. {action} all the same?", abort=True, err=True)
 
 
-def _todo(decisions: Iterable[Decision], action: str) -> list[Worker]:
+def to_act_on(decisions: Iterable[Decision], action: str) -> list[Worker]:
     """Those to act on; all or nothing."""
     found = list(decisions)
     refused = [decision.sentence() for decision in found if decision.verdict == "refuse"]
@@ -210,15 +219,15 @@ def _warn_of_others(fleets: Fleets, drained: Sequence[Worker]) -> None:
         if not any(worker.serves for worker in now if worker.fleet == fleet):
             say(
                 f"Warning: {fleet} has no ready worker left, somebody else drained too; undo: "
-                f"sglctl workers undrain {_names(w for w in drained if w.fleet == fleet)}"
+                f"sglctl workers undrain {names(w for w in drained if w.fleet == fleet)}"
             )
 
 
 def _now(action: str, fleets: Fleets, chosen: Sequence[Worker]) -> Changed:
-    return Changed(action, _look(fleets, [worker.instance_id for worker in chosen]))
+    return Changed(action, look(fleets, [worker.instance_id for worker in chosen]))
 
 
-def _look(fleets: Fleets, ids: Sequence[str]) -> dict[str, AgentState]:
+def look(fleets: Fleets, ids: Sequence[str]) -> dict[str, AgentState]:
     """States; `gone` for a silent worker that no group lists any more."""
     states = agent_states(fleets.commands, ids)
     if any(agent.state == "unreachable" for agent in states.values()):
@@ -228,5 +237,5 @@ def _look(fleets: Fleets, ids: Sequence[str]) -> dict[str, AgentState]:
     return states
 
 
-def _names(workers: Iterable[Worker]) -> str:
+def names(workers: Iterable[Worker]) -> str:
     return " ".join(worker.instance_id for worker in workers)

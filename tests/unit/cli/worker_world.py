@@ -12,6 +12,9 @@ from sglctl.core.workers import AgentState, Worker
 
 TAGS = {"sglctl:environment": "local", "sglctl:role": "worker", "sglctl:fleet": "chat"}
 
+#: One that moto knows; asking it for its whole list takes seconds.
+_IMAGE = "ami-12c6146b"
+
 
 def worker(instance_id: str = "i-1", state: str = "ready", lifecycle: str = "InService",
            fleet: str = "chat", in_flight: int = 0) -> Worker:  # fmt: skip
@@ -56,10 +59,9 @@ class Agents:
 def make_group(session: Any, name: str, desired: int) -> list[str]:
     """An Auto Scaling group of workers in moto; its instance ids."""
     ec2, scaling = session.client("ec2"), session.client("autoscaling")
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     ec2.create_launch_template(
         LaunchTemplateName=name,
-        LaunchTemplateData={"ImageId": image, "InstanceType": "m7i.large"},
+        LaunchTemplateData={"ImageId": _IMAGE, "InstanceType": "m7i.large"},
     )
     scaling.create_auto_scaling_group(
         AutoScalingGroupName=name, MinSize=0, MaxSize=4, DesiredCapacity=desired,
