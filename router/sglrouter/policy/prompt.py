@@ -108,7 +108,10 @@ def _seed(document: Mapping[str, Any]) -> int:
     if _NAMESPACE.isdisjoint(document):
         return seed
     names = sorted(_NAMESPACE.intersection(document))
-    return xxh3_64_intdigest(_encode([[name, document[name]] for name in names]), seed)
+    try:
+        return xxh3_64_intdigest(_encode([[name, document[name]] for name in names]), seed)
+    except (ValueError, RecursionError):  # no engine takes such a name
+        return seed
 
 
 def _text(value: str) -> bytes:

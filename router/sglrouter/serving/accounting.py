@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 #: Routes whose answers tell tokens, or would if they were not cut.
 METERED = frozenset(
     {
+        "/api/chat",
+        "/api/generate",
         "/generate",
         "/invocations",
+        "/vertex_generate",
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",
@@ -70,7 +73,7 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
         "bytes_out": exchange.sent,
         "fleet": fleet,
         "tier": exchange.tier,
-        "model": exchange.view.model,
+        "model": (exchange.view.model or "")[:200] or None,
         "worker": target,
         "reason": exchange.reason,
         "attempts": exchange.attempts,

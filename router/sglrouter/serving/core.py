@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,11 @@ class Router:
         tokens = exchange.view.prompt.tokens
         return self.limits.admit(key, tokens, self.clock(), self.peers.share)
 
+    def defect(self, client: ClientConnection) -> None:
+        """Log what nobody thought of, inside `except`; the client's connection ends."""
+        self.log.write("defect", {"traceback": traceback.format_exc()})
+        client.transport.abort()
+
     # who answers
 
     def serve(self, client: ClientConnection, request: Request) -> None:
@@ -244,7 +250,10 @@ class Router:
         self._pumping = True
         try:
             while (waiting := self._next_waiting(fleet)) is not None:
-                waiting.proceed()
+                try:
+                    waiting.proceed()
+                except Exception:  # a defect met by one request must not end another's answer
+                    self.defect(waiting.client)
         finally:
             self._pumping = False
 

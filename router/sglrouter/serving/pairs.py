@@ -37,17 +37,35 @@ ROUTES = frozenset(
         "/v1/responses",
     }
 )
+#: Routes that need no generation: either worker of a pair answers them.
+SINGLE = frozenset(
+    {
+        "/detokenize",
+        "/get_model_info",
+        "/model_info",
+        "/tokenize",
+        "/v1/detokenize",
+        "/v1/messages/count_tokens",
+        "/v1/models",
+        "/v1/models/*",
+        "/v1/tokenize",
+    }
+)
 _ROOM_BITS = 63
 _JSON_SPACE = b" \t\n\r"
 
 
-def refusal(view: RequestView) -> Failure | None:
+def refusal(route: str, view: RequestView) -> Failure | None:
     """Why a pair cannot serve a request that one worker could.
 
+    On any other route a generation would reach one half alone, bootstrap fields and all.
     SGLang 0.5.23 first computes the prompt of several samples under the room of the first, and
     then waits for ever. Bootstrap fields of a client would send the decode worker to any address.
     """
-    document = view.document or {}
+    if route not in ROUTES or view.document is None:
+        message = "This model's workers compute prompts and answers apart: not on this route."
+        return Failure(400, "not_with_prefill_decode", message)
+    document = view.document
     if samples(document) > 1:
         return Failure(400, "not_with_prefill_decode", "This model samples once: `n` is 1.", "n")
     for name in ("bootstrap_host", "bootstrap_port", "bootstrap_room"):
@@ -88,11 +106,6 @@ def add_bootstrap(body: bytes, document: Mapping[str, Any], host: str, port: int
     start = body.index(b"{") + 1
     comma = b"" if body[start:].lstrip(_JSON_SPACE).startswith(b"}") else b","
     return body[:start] + orjson.dumps(fields)[1:-1] + comma + body[start:]
-
-
-def takes(route: str, view: RequestView) -> bool:
-    """Whether a request is served by a pair; what is not generation goes to either worker."""
-    return route in ROUTES and view.document is not None
 
 
 def body_of(view: RequestView, prefill: Worker) -> bytes:

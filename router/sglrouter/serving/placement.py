@@ -189,8 +189,9 @@ class Placement(Attempt):
         workers = fleet.candidates(
             self._failed, router.now, self.adapter, full_too=bool(self._failed)
         )
-        if fleet.paired and pairs.takes(self.request.route.label, self.view):
-            failure = pairs.refusal(self.view)
+        route = self.request.route.label
+        if fleet.paired and route not in pairs.SINGLE:
+            failure = pairs.refusal(route, self.view)
             if failure is not None:
                 self._refuse(failure)
                 return True

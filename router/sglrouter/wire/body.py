@@ -53,7 +53,10 @@ def _parse(body: bytes) -> Any:
         reason = str(error)
     if len(body) <= _SLOW_PARSE_BYTES:
         try:
-            return json.loads(body)
+            document = json.loads(body)
+            if isinstance(document, dict) and isinstance(document.get("model"), str):
+                document["model"].encode()  # ValueError: a lone surrogate, in answers and log too
+            return document
         except (ValueError, RecursionError) as error:
             reason = str(error)
     raise BadBodyError(Failure(400, "invalid_json", f"The body is not valid JSON: {reason}"))

@@ -378,7 +378,10 @@ class ClientConnection(asyncio.Protocol):
         while self._ahead and self.exchange is None and not self.transport.is_closing():
             request = self._ahead.popleft()
             self._ahead_bytes -= len(request.body)
-            self.router.serve(self, request)
+            try:
+                self.router.serve(self, request)
+            except Exception:  # else the client would wait for ever, and its place with it
+                self.router.defect(self)
         self._kicking = False
         if self._read_paused and not self._ahead:
             self._read_paused = False

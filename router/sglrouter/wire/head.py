@@ -43,6 +43,9 @@ SPECIAL = HOP_BY_HOP | {
 }
 # Of these, the ones that a worker gets too.
 _READ_AND_PASSED = frozenset({b"x-request-id", b"content-type", b"x-sglctl-priority"})
+# SGLang can be told to let these override fields of the body (entrypoints/request_headers.py):
+# addresses of prefill workers, request ids and priorities that are not a client's to choose.
+_OVERRIDES = b"x-override-"
 SESSION_HEADER = b"x-session-id"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
@@ -146,6 +149,8 @@ def read_head(
             special.setdefault(lower, []).append(value)
             if lower in SPECIAL and lower not in _READ_AND_PASSED:
                 continue
+        elif lower.startswith(_OVERRIDES):
+            continue
         passed.append((lower, name + b": " + value + b"\r\n"))
     hosts = special.get(b"host", [])
     if len(hosts) > 1 or (not hosts and not http10):

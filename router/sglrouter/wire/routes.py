@@ -90,7 +90,9 @@ def find_route(path: bytes) -> Route:
         decoded = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
         return UNKNOWN
-    if any(part in ("", ".", "..") for part in decoded.split("/")[1:]) or "\\" in decoded:
+    if any(part in ("", ".", "..") for part in decoded.split("/")[1:]):
+        return UNKNOWN
+    if "\\" in decoded or "#" in decoded:  # uvicorn's httptools ends the path at a raw `#`
         return UNKNOWN
     if decoded in HEALTH_PATHS:
         return Route(Kind.HEALTH, decoded)

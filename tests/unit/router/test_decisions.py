@@ -114,6 +114,7 @@ ROUTES = [
     (b"/generate", Kind.FORWARD, "/generate"),
     (b"/invocations", Kind.FORWARD, "/invocations"),
     (b"/v1/load_lora_adapter/", Kind.UNKNOWN, "unknown"),
+    (b"/v1/load_lora_adapter#x", Kind.UNKNOWN, "unknown"),
     (b"/v1/load_lora_adapter", Kind.UNKNOWN, "unknown"),
     (b"/health_generate", Kind.UNKNOWN, "unknown"),
     (b"/v1", Kind.UNKNOWN, "unknown"),

@@ -221,6 +221,40 @@ def test_what_a_pair_cannot_serve_is_refused(lab, document):
     lab.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/vertex_generate", ""),
+        ("/v1/something/new", ""),
+        ("/api/chat", ""),
+        ("/v1/completions", "Content-Type: multipart/form-data; boundary=x\r\n"),
+    ],
+)
+def test_a_pair_takes_no_route_on_which_one_half_would_generate_alone(lab, path, headers):
+    async def scenario():
+        p, d = prefill(lab), decode(lab)
+        async with lab.world(p, d) as world:
+            request = lab.post({"bootstrap_host": "10.9.9.9"}, path=path)
+            if headers:
+                request = request.replace(b"Content-Type: application/json\r\n", headers.encode())
+            answer = await world.ask(request)
+            assert (answer.status, answer.error["code"]) == (400, "not_with_prefill_decode")
+            assert p.requests == d.requests == []
+
+    lab.run(scenario())
+
+
+def test_either_half_of_a_pair_tokenizes(lab):
+    async def scenario():
+        p, d = prefill(lab), decode(lab)
+        async with lab.world(p, d) as world:
+            answer = await world.ask(lab.post(path="/tokenize"))
+            assert answer.status == 200
+            assert len(p.requests) + len(d.requests) == 1
+
+    lab.run(scenario())
+
+
 documents = st.dictionaries(st.text(), st.none() | st.integers(0, 9) | st.text(), max_size=5)
 
 

@@ -76,8 +76,7 @@ def test_a_response_keeps_its_head_and_gains_two_headers(lab):
             head, _, body = raw.partition(b"\r\n\r\n")
             expected = SSE_HEAD[:-4] + (
                 b"\r\nx-sglctl-worker: %s\r\nx-sglctl-tier: chat\r\nx-request-id: q7"
-                b"\r\nconnection: close"
-                % world.workers[0].id.encode()
+                b"\r\nconnection: close" % world.workers[0].id.encode()
             )
             assert head == expected
             assert body == chunk(b"data: 1\n\n") + b"0\r\n\r\n"

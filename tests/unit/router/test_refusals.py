@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -228,5 +229,71 @@ def test_an_unauthorised_body_is_not_kept(lab, tmp_path):
             client.writer.write(request[-100:] + lab.post(headers="x-api-key: sk-aaaaaaaa\r\n"))
             assert (await client.answer()).status == 401
             assert (await client.answer()).status == 200
+
+    lab.run(scenario())
+
+
+def test_a_model_name_that_cannot_be_written_is_refused(lab):
+    """A lone surrogate passes Python's parser, and would fail in the answer and in the log."""
+
+    async def scenario():
+        async with lab.world(lab.FakeWorker()) as world:
+            answer = await world.ask(lab.post(body=b'{"model": "\\ud800"}'))
+            assert (answer.status, answer.error["code"]) == (400, "invalid_json")
+            assert world.workers[0].requests == []
+
+    lab.run(scenario())
+
+
+def test_a_name_nested_beyond_measure_harms_nobody(lab):
+    """Waiting in the queue, it once raised inside the request that made room for it."""
+    deep = b'{"model": "tiny", "lora_path": ' + b"[" * 1000 + b"]" * 1000 + b"}"
+    go = asyncio.Event()
+
+    async def held(request, writer):
+        await go.wait()
+        await lab.plain()(request, writer)
+
+    async def scenario():
+        fleet = {"models": ["tiny"], "max_in_flight": 1}
+        async with lab.world(lab.FakeWorker(held), fleets={"chat": fleet}) as world:
+            first, second = await world.client(), await world.client()
+            first.writer.write(lab.post())
+            await lab.until(lambda: len(world.workers[0].requests) == 1)
+            second.writer.write(lab.post(body=deep))
+            await lab.until(lambda: len(world.router.workers.fleets["chat"].queue) == 1)
+            go.set()
+            assert (await first.answer()).status == 200
+            assert (await second.answer()).complete
+            await lab.until(lambda: not world.router.exchanges)
+            assert world.router.workers.fleets["chat"].in_flight == 0
+
+    lab.run(scenario())
+
+
+def test_a_defect_ends_one_connection_and_is_logged(lab, monkeypatch):
+    async def scenario():
+        async with lab.world(lab.FakeWorker()) as world:
+
+            def broken(*_):
+                raise ZeroDivisionError
+
+            with monkeypatch.context() as patch:
+                patch.setattr("sglrouter.serving.core.read_body", broken)
+                assert not (await world.ask(lab.post())).complete
+            assert (await world.ask(lab.post())).status == 200
+            (line,) = [line for line in world.log() if line["event"] == "defect"]
+            assert "ZeroDivisionError" in line["traceback"]
+
+    lab.run(scenario())
+
+
+def test_headers_that_override_fields_of_the_body_are_dropped(lab):
+    async def scenario():
+        async with lab.world(lab.FakeWorker()) as world:
+            await world.ask(lab.post(headers="X-Override-Bootstrap-Host: 10.9.9.9\r\nX-Own: 1\r\n"))
+            names = [name.lower() for name, _ in world.workers[0].requests[0].headers]
+            assert "x-own" in names
+            assert "x-override-bootstrap-host" not in names
 
     lab.run(scenario())

@@ -109,9 +109,7 @@ def test_the_last_tier_is_an_api_outside(lab, tmp_path):
             settings = outside(api, prefix="/proxy", key=key_file(tmp_path))
             async with lab.world(fleets=fleets, externals={"open": settings}) as world:
                 body = b'{ "model" : "tiny", "x": [1.50, 2.0E3], "messages": []}'
-                headers = (
-                    "Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\nX-Api-Key: mine\r\n"
-                )
+                headers = "Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\nX-Api-Key: mine\r\n"
                 answer = await world.ask(
                     lab.post(path="/v1/chat/completions?a=b", headers=headers, body=body)
                 )
