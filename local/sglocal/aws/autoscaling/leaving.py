@@ -71,12 +71,7 @@ def give_back(emulator: Emulator, group: Any, state: Any, cause: str) -> None:
 
 def stand_by(emulator: Emulator, group: Any, state: Any, event: Event, cause: str) -> Activity:
     """ENTER_STANDBY or DETACH: out of the target groups, no hooks."""
-    word = (
-        "Moving EC2 instance to Standby"
-        if event is Event.ENTER_STANDBY
-        else "Detaching EC2 instance"
-    )
-    _leave(emulator, group, state, f"{word}: {state.instance.id}", cause)
+    _leave(emulator, group, state, f"{_ASIDE[event]}: {state.instance.id}", cause)
     state.sgl.leaving.move("InProgress", 50)
     state.lifecycle_state = str(after(state.lifecycle_state, event))
     assert state.sgl.leaving is not None
