@@ -35,6 +35,7 @@ class Attempt(Answer, ABC):
         "_half",
         "_paired_body",
         "_probe",
+        "_renamed",
         "attempts",
         "cached_tokens",
         "connecting",
@@ -63,7 +64,7 @@ class Attempt(Answer, ABC):
         self._probe = 0
         self.connecting: asyncio.Task[None] | None = None
         self._half: pairs.PrefillHalf | None = None
-        self._paired_body = b""
+        self._paired_body = self._renamed = b""
 
     @abstractmethod
     def response_head(self, connection: Upstream, raw: bytes, status: int) -> bytes | None:
@@ -100,7 +101,7 @@ class Attempt(Answer, ABC):
         half, decode = self._half, self.target
         assert half is not None
         assert decode is not None
-        self._paired_body = pairs.body_of(self.view, half.worker)
+        self._paired_body = pairs.body_of(self.view, self._renamed, half.worker)
         self._send(None if fresh else take_idle(decode, self.router.now))
         half.send(fresh=fresh)
 
@@ -134,11 +135,11 @@ class Attempt(Answer, ABC):
         connection.begin(self, head, body, dechunk=self.request.http10)
 
     def payload(self, target: Target) -> tuple[bytes, bytes]:
-        """Head and body for a target: the client's own bytes for a worker."""
+        """Head and body for a target: the client's own bytes for a worker of the model's fleet."""
         request = self.request
         assert request.head is not None
         if isinstance(target, Worker):
-            body = self._paired_body or request.body
+            body = self._paired_body or self._renamed or request.body
             return request.head.for_worker(target.host_header, len(body), request.id), body
         return outgoing.payload(self, target)
 

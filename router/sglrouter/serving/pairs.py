@@ -108,10 +108,14 @@ def add_bootstrap(body: bytes, document: Mapping[str, Any], host: str, port: int
     return body[:start] + orjson.dumps(fields)[1:-1] + comma + body[start:]
 
 
-def body_of(view: RequestView, prefill: Worker) -> bytes:
-    """The body for both workers of a pair. A new room at every attempt."""
+def body_of(view: RequestView, renamed: bytes, prefill: Worker) -> bytes:
+    """The body for both workers of a pair. A new room at every attempt.
+
+    `renamed`: the body with another fleet's name of the model, or nothing.
+    """
     assert view.document is not None
-    return add_bootstrap(view.body, view.document, prefill.address.host, prefill.bootstrap_port)
+    body, host = renamed or view.body, prefill.address.host
+    return add_bootstrap(body, view.document, host, prefill.bootstrap_port)
 
 
 def choose(

@@ -11,7 +11,7 @@ from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
 from sglrouter.models import Priority
 from sglrouter.policy import Policy
-from sglrouter.serving import outgoing, pairs
+from sglrouter.serving import outgoing, pairs, tiers
 from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.tiers import Stop
 from sglrouter.wire.body import RequestView
@@ -131,6 +131,8 @@ class Placement(Attempt):
     def _take_place(self, fleet: Fleet) -> bool:
         fleet.in_flight += 1
         self.place = fleet
+        if fleet is not self.fleet:
+            self._renamed = tiers.body_for_fleet(self.view, fleet.route, self.adapter)
         if self._next_worker():
             return True
         self._leave()

@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from sglrouter.models import External, FleetRoute
+from sglrouter.models import ANY_MODEL, External, FleetRoute
+from sglrouter.wire.body import RequestView
 
 # OpenAI's own routes (https://platform.openai.com/docs/api-reference), and Anthropic's: its native
 # one and the compatible one (https://platform.claude.com/docs/en/api/openai-sdk).
@@ -59,6 +60,16 @@ def mapped_model(external: External, path: str, model: str | None) -> str | None
     return external.models.get(model)
 
 
+def body_for_fleet(view: RequestView, route: FleetRoute, adapter: str = "") -> bytes:
+    """The body with the model's name in another fleet, its first; empty: it may stay as it is."""
+    names = route.models
+    if view.model is None or view.document is None or ANY_MODEL in names:
+        return b""
+    if view.model.removesuffix(f":{adapter}" if adapter else "") in names:
+        return b""
+    return rename_model(view.body, view.document, f"{names[0]}:{adapter}" if adapter else names[0])
+
+
 def rename_model(body: bytes, document: Mapping[str, Any], model: str) -> bytes:
     """The body with another model and nothing else changed.
 
@@ -74,8 +85,15 @@ def rename_model(body: bytes, document: Mapping[str, Any], model: str) -> bytes:
             return spliced
     try:
         return orjson.dumps(wanted)
-    except TypeError:  # a number beyond 64 bits, which only Python's parser took
-        return json.dumps(wanted).encode()
+    except TypeError:  # a number beyond 64 bits, which only Python's parser took; or too deep
+        return _written(wanted) or body
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        return b""
 
 
 def _parse(body: bytes) -> Any:

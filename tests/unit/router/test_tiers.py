@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sglrouter.models import External, FleetRoute
 from sglrouter.serving import external
-from sglrouter.serving.tiers import lines_for, mapped_model, rename_model, stops_of
+from sglrouter.serving.tiers import body_for_fleet, lines_for, mapped_model, rename_model, stops_of
+from sglrouter.wire.body import RequestView
 
 KEY = "sk-external-key"
 
@@ -84,7 +85,7 @@ def test_a_fleet_that_fails_is_replaced_by_the_next_tier(lab, failure):
             assert answer.status == 200
             assert answer.header("x-sglctl-tier") == "spare"
             assert answer.header("x-sglctl-worker") == other.id
-            assert other.requests[0].body == b'{"model": "tiny"}'
+            assert other.requests[0].body == b'{"model": "other"}'  # its engines know that name
             assert world.router.metrics.tiers == {("chat", "spare"): 1}
             at_rest(world)
 
@@ -319,3 +320,29 @@ def test_renaming_changes_the_model_and_nothing_else(document, old, new):
     document["model"] = old
     body = json.dumps(document).encode()
     assert json.loads(rename_model(body, document, new)) == {**document, "model": new}
+
+
+@pytest.mark.parametrize(
+    ("model", "adapter", "names", "expected"),
+    [
+        ("tiny", "", ("tiny", "x"), b""),
+        ("tiny", "", ("x", "*"), b""),
+        ("tiny", "", ("x", "y"), b'{ "model":"x"}'),
+        ("tiny:law", "law", ("tiny",), b""),
+        ("tiny:law", "law", ("x",), b'{ "model":"x:law"}'),
+        (None, "", ("x",), b""),
+    ],
+)
+def test_another_fleet_is_asked_by_its_own_name_of_the_model(model, adapter, names, expected):
+    body = b"{}" if model is None else b'{ "model":"%s"}' % model.encode()
+    view = RequestView(b"/v1/completions", body, json.loads(body), model)
+    assert body_for_fleet(view, FleetRoute(models=names), adapter) == expected
+
+
+def test_a_body_too_deep_to_be_written_again_stays_as_it_is():
+    body = b'{"model": "a", "model": "a", "x": ' + b"[" * 900 + b"]" * 900 + b"}"
+    document = json.loads(body)
+    assert rename_model(body, document, "b") in (
+        body,
+        json.dumps({**document, "model": "b"}).encode(),
+    )
