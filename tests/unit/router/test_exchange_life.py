@@ -151,7 +151,8 @@ class Machine:
             assert worker.backlog == sum(e._backlog for e in mine)
             assert worker.breaker.probe in {0, *(e._probe for e in mine)}
         for job in self.jobs:
-            assert {call.body for call in job.calls} <= {job.body}
+            at_spare = job.body.replace(b'"tiny"', b'"o"')  # which has another name for it
+            assert {call.body for call in job.calls} <= {job.body, at_spare}
             assert len([c for c in job.calls if not c.over]) <= 1
             if job.received.startswith(b"HTTP/1.1 200"):
                 assert len(job.calls) == job.calls_at_first_byte
