@@ -72,13 +72,13 @@ class Layout:
 def services(role: str | None, layout: Layout, commands: RoleCommands) -> list[dict[str, object]]:
     """What the supervisor runs for an instance's `sglctl:role`; other instances idle."""
     if role == "worker":
-        engine_document = str(layout.run / "engine.json")
+        document, wanted = str(layout.run / "engine.json"), str(layout.run / "engine.wanted")
         return [
-            {"name": "agent", "argv": commands.agent, "after": None},
-            {"name": "engine", "argv": commands.engine, "after": engine_document},
+            {"name": "agent", "argv": commands.agent, "after": None, "wanted": None},
+            {"name": "engine", "argv": commands.engine, "after": document, "wanted": wanted},
         ]
     if role == "router":
-        return [{"name": "router", "argv": commands.router, "after": None}]
+        return [{"name": "router", "argv": commands.router, "after": None, "wanted": None}]
     return []
 
 

@@ -2,13 +2,15 @@
 
 Runs the host's services as systemd would (docs/reference/interfaces.md, "systemd units"): starts
 one after the file it waits for exists, restarts it 2 s after a failure, gives up after 5 starts
-within 30 s, and on SIGTERM stops them in reverse order, SIGTERM to the main process only.
+within 30 s, starts and stops one as a file beside it says (as sglang-engine-control.path), and on
+SIGTERM stops them in reverse order, SIGTERM to the main process only.
 It outlives the emulator (as a container does), until a sweep; nothing outlives it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -28,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 # What systemd counts as a clean end of a service: SuccessExitStatus= in systemd.service(5).
 CLEAN = (0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGPIPE)
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGIO)
 
 
 @dataclass
@@ -38,9 +40,24 @@ class Service:
     name: str
     argv: list[str]
     after: Path | None = None
+    wanted: Path | None = None  # a file that says `started` or `stopped`
     due: float | None = 0.0
     starts: list[float] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    held: bool = False  # the file said `stopped`
+
+    def hold(self, now: float) -> bool:
+        """Obey the file. True: the process is to be stopped, which is said once."""
+        try:
+            text = self.wanted.read_text().strip() if self.wanted is not None else ""
+        except OSError:  # not written yet
+            return False
+        if text == "stopped" and not self.held:
+            self.held, self.due = True, None
+            return self.process is not None
+        if text == "started" and self.held and self.process is None:
+            self.held, self.due, self.starts = False, now, []
+        return False
 
     def ready(self, now: float) -> bool:
         waits = self.after is not None and not self.after.exists()
@@ -49,7 +66,7 @@ class Service:
     def ended(self, code: int, now: float) -> str:
         """Decide what follows an end; the line to log."""
         self.process, self.due = None, None
-        if code in CLEAN:
+        if code in CLEAN or self.held:
             return f"{self.name} ended"
         self.starts = [start for start in self.starts if now - start < BURST_WINDOW_S]
         if len(self.starts) >= BURST:
@@ -72,9 +89,14 @@ class Supervisor:
         """Until SIGTERM or SIGINT."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self._libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        for folder in {service.wanted.parent for service in self._services if service.wanted}:
+            _watch(folder)
         while True:
             now = time.monotonic()
             for service in self._services:
+                if service.hold(now) and service.process is not None:
+                    self._log(f"{service.name} is told to stop")
+                    os.kill(service.process.pid, signal.SIGTERM)
                 if service.ready(now):
                     self._start(service, now)
             if self._wait(self._pause(now)):
@@ -95,7 +117,7 @@ class Supervisor:
         """Sleep, reap what ended; whether the host is told to stop."""
         received = signal.sigtimedwait(SIGNALS, seconds)
         self._reap()
-        return received is not None and received.si_signo != signal.SIGCHLD
+        return received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT)
 
     def _reap(self) -> None:
         while True:
@@ -146,6 +168,13 @@ class Supervisor:
             service.due = None  # an unclean end while stopping is no reason to start again
 
 
+def _watch(folder: Path) -> None:
+    """SIGIO whenever a file of the folder is written or renamed (F_NOTIFY of fcntl(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)  # open for this process's life
+    changes = fcntl.DN_CREATE | fcntl.DN_MODIFY | fcntl.DN_RENAME | fcntl.DN_MULTISHOT
+    fcntl.fcntl(descriptor, fcntl.F_NOTIFY, changes)
+
+
 def _kill_group(pid: int) -> None:
     """What a service's main process left behind ends with it (KillMode=mixed)."""
     try:
@@ -154,10 +183,14 @@ def _kill_group(pid: int) -> None:
         return
 
 
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text())
     services = [
-        Service(one["name"], one["argv"], Path(one["after"]) if one["after"] else None)
+        Service(one["name"], one["argv"], _path(one["after"]), _path(one["wanted"]))
         for one in config["services"]
     ]
 

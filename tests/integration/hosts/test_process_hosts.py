@@ -142,6 +142,23 @@ def test_a_service_that_is_killed_starts_again_and_the_other_stays(
     assert (run_dir / "agent.starts").read_text() == agents
 
 
+def test_an_engine_stops_and_starts_as_its_agent_wants(
+    driver: ProcessDriver, run_dir: Path
+) -> None:
+    """As sglang-engine-control.path does on hosts with systemd."""
+    engine = int((run_dir / "engine.pid").read_text())
+
+    def want(text: str) -> None:
+        (run_dir / "wanted.new").write_text(text)
+        (run_dir / "wanted.new").replace(run_dir / "engine.wanted")
+
+    want("stopped")
+    wait_for(lambda: process_table.entry(engine) is None)
+    want("started")
+    wait_for(lambda: int((run_dir / "engine.pid").read_text() or 0) not in (0, engine))
+    assert "engine told to end" in driver.log_path("i-0a").read_text()
+
+
 def test_a_stop_asks_the_engine_then_the_agent_and_never_the_engines_children(
     driver: ProcessDriver, run_dir: Path
 ) -> None:

@@ -48,3 +48,29 @@ def test_failures_that_lie_apart_never_add_up() -> None:
         service.starts.append(now)
         service.ended(1, now)
     assert service.ready(1e9)
+
+
+def test_a_service_that_is_held_does_not_start_until_it_is_wanted_again(tmp_path: Path) -> None:
+    wanted = tmp_path / "engine.wanted"
+    engine = Service("engine", ["true"], wanted=wanted)
+    engine.ended(1, 100.0)
+    wanted.write_text("stopped\n")
+    engine.hold(100.0)
+    held = engine.ready(1e9)
+    wanted.write_text("started")
+    engine.hold(200.0)
+    assert (held, engine.ready(200.0)) == (False, True)
+
+
+def test_a_held_service_that_ends_badly_stays_ended(tmp_path: Path) -> None:
+    (tmp_path / "wanted").write_text("stopped")
+    engine = Service("engine", ["true"], wanted=tmp_path / "wanted")
+    engine.hold(0.0)
+    engine.ended(1, 1.0)
+    assert not engine.ready(1e9)
+
+
+def test_nothing_is_wanted_while_there_is_no_file(tmp_path: Path) -> None:
+    engine = Service("engine", ["true"], wanted=tmp_path / "wanted")
+    assert not engine.hold(0.0)
+    assert engine.ready(0.0)
