@@ -19,7 +19,7 @@ from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.service import Service
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 @dataclass

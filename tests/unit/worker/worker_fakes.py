@@ -177,7 +177,7 @@ def write_host_document(path: Path, address: str, model: Path) -> None:
     }))  # fmt: skip
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition is another server's state
