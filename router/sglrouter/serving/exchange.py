@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
-from sglrouter.models import Priority
 from sglrouter.serving import outgoing
 from sglrouter.serving.external import ExternalTarget
 from sglrouter.serving.placement import Placement
 from sglrouter.serving.retry import Cause, Step, final_failure, next_step, says_no
 from sglrouter.serving.target import Target
-from sglrouter.wire.body import RequestView
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from sglrouter.serving.core import Router
-    from sglrouter.wire.client import ClientConnection, Request
+    pass
 
 STOPPING = Failure(503, "router_stopping", "The router is stopping.", None, 1)
 
@@ -32,20 +28,7 @@ STOPPING = Failure(503, "router_stopping", "The router is stopping.", None, 1)
 class Exchange(Placement):
     """One request on its way to a target and back."""
 
-    __slots__ = ("_suspect",)
-
-    def __init__(
-        self,
-        router: Router,
-        client: ClientConnection,
-        request: Request,
-        fleet: Fleet,
-        view: RequestView,
-        adapter: str = "",
-        priority: Priority = "normal",
-    ) -> None:
-        super().__init__(router, client, request, fleet, view, adapter, priority)
-        self._suspect: Worker | None = None  # said 500: the worker's fault, or the request's?
+    __slots__ = ()
 
     # what the target answers
 

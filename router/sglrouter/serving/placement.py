@@ -33,6 +33,7 @@ class Placement(Attempt):
     __slots__ = (
         "_failed",
         "_stop",
+        "_suspect",
         "adapter",
         "admitted",
         "place",
@@ -65,6 +66,7 @@ class Placement(Attempt):
         self.position = self.retries = self._stop = 0
         self.admitted = False
         self._failed: list[Worker] = []
+        self._suspect: Worker | None = None  # said 500: the worker's fault, or the request's?
 
     @abstractmethod
     def _refuse(self, failure: Failure) -> None:
