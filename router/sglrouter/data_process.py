@@ -131,7 +131,7 @@ class DataProcess:
 
 
 async def _run(channel_fd: int, memory_fd: int, listener_fds: Sequence[int]) -> None:
-    log = Log()
+    log = Log(shared=True)
     logging.basicConfig(handlers=[LogHandler(log)], level=logging.WARNING)
     channel = await Channel.open(socket.socket(fileno=channel_fd))
     sockets = [socket.socket(fileno=fd) for fd in listener_fds]

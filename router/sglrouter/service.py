@@ -104,7 +104,7 @@ def make_running(document: RouterDocument, log: Log) -> Running:
 async def serve(document: RouterDocument, read: Callable[[], RouterDocument]) -> None:
     """Run until SIGTERM or SIGINT has been obeyed. SIGHUP: `read` the document again (blocks)."""
     raise_file_limit()
-    log = Log()
+    log = Log(shared=document.listen.processes > 1)
     logging.basicConfig(handlers=[LogHandler(log)], level=logging.WARNING)
     try:
         running = make_running(document, log)

@@ -24,6 +24,8 @@ ENGINE_PLATFORM = Path("ansible/roles/sglang_worker/files/engine-cpu")
 PYTHON_VERSION = "3.11"
 _GLIBC_MINOR = 36
 _ALL_PACKAGES = ("cli", "worker", "router", "local")
+#: The router's table of its extension in C, to the next blank line.
+_EXTENSION = re.compile(r"\[\[tool\.setuptools\.ext-modules\]\]\n(?:.+\n)*")
 _FOREIGN_SCRIPT = re.compile(r'^(sglctl|sglocal)\s*=\s*"[\w.]+:\w+"$', re.MULTILINE)
 
 
@@ -37,6 +39,8 @@ def build_project_wheel(root: Path, role: Role, destination: Path) -> Path:
         foreign = () if role == "router" else ("sglrouter",)
         for name in foreign:
             text = re.sub(rf'^{name}\s*=\s*"[\w.]+:\w+"$', "", text, flags=re.MULTILINE)
+        if role != "router":
+            text = _EXTENSION.sub("", text)
         (folder / "pyproject.toml").write_text(_FOREIGN_SCRIPT.sub("", text))
         for name in ("README.md", "LICENSE"):
             shutil.copy2(root / name, folder / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,18 +18,18 @@ MIN_KEY_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """Whose key it is, and the bounds of its holder (None: unbounded)."""
+    """Whose key it is, and the bounds of its holder (None: unbounded); `bounded`: has any."""
 
     name: str
     requests_per_second: float | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
     priority: Priority = "normal"
+    bounded: bool = field(init=False)
 
-    @property
-    def bounded(self) -> bool:
+    def __post_init__(self) -> None:
         bounds = (self.requests_per_second, self.tokens_per_minute, self.concurrency)
-        return any(bound is not None for bound in bounds)
+        object.__setattr__(self, "bounded", any(bound is not None for bound in bounds))
 
 
 #: Who asks where no keys are wanted.

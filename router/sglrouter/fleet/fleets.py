@@ -23,13 +23,16 @@ class Fleet:
     """`in_flight` counts the requests that hold a place here; those in `queue` hold none.
 
     `sick`: some ready worker's breaker is not closed. `paired`: prefill and decode are apart.
+    `plain`: neither, and some worker is ready; then up to `limit` requests find room unseen.
     """
 
     __slots__ = (
         "adapters",
         "in_flight",
+        "limit",
         "name",
         "paired",
+        "plain",
         "queue",
         "ready",
         "route",
@@ -41,7 +44,7 @@ class Fleet:
         self.name = name
         self.ready: tuple[Worker, ...] = ()
         self.adapters: frozenset[str] = frozenset()
-        self.paired = self.sick = False
+        self.paired = self.sick = self.plain = False
         self.in_flight = 0
         self.queue: Admission[Placement] = Admission(route.queue)
         self.configure(route)
@@ -50,6 +53,9 @@ class Fleet:
         self.route = route
         self.queue.settings = route.queue
         self.stops: tuple[Stop, ...] = stops_of(self.name, route)
+        self.limit = route.max_in_flight_per_worker  # while there are fewer no worker is full
+        if route.max_in_flight is not None:
+            self.limit = min(self.limit, route.max_in_flight)
 
     def refresh(self, members: Sequence[Worker], now: float, stale_s: float) -> None:
         """`members`: all its workers, whatever their state."""
@@ -59,6 +65,7 @@ class Fleet:
         # Half of a pair can answer nothing alone.
         self.ready = ready if self.paired else tuple(of_role(ready, "regular"))
         self.sick = any(not worker.breaker.closed for worker in self.ready)
+        self.plain = bool(self.ready) and not (self.paired or self.sick)
 
     def failed(self, worker: Worker, now: float) -> bool:
         """The worker failed a request. True: it is out of choice from now on.
@@ -68,6 +75,7 @@ class Fleet:
         out = 1 + sum(not other.breaker.closed for other in self.ready if other is not worker)
         opened = worker.breaker.failed(now, may_eject=2 * out <= len(self.ready))
         self.sick = self.sick or opened
+        self.plain = self.plain and not opened
         return opened
 
     def serves(self, adapter: str) -> bool:

@@ -162,6 +162,7 @@ class WorkerSet:
                 worker.breaker.configure(fleets[worker.fleet].breaker)
         self.models = {model: name for name, route in fleets.items() for model in route.models}
         self.any_model = self.models.pop(ANY_MODEL, None)
+        self.served: dict[str | None, Fleet] = {m: kept[name] for m, name in self.models.items()}
         return gone
 
     def apply(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
@@ -87,7 +87,7 @@ class Prompt:
 def read_prompt(document: Mapping[str, Any] | None, body: bytes) -> Prompt:
     """The prompt of a parsed body; a body that is no JSON, or has no prompt, has no blocks."""
     if document is None:
-        return Prompt(0, (), 0)
+        return Prompt(0, [], 0)
     seed = _seed(document)
     try:
         messages = document.get("messages")
@@ -104,7 +104,7 @@ def read_prompt(document: Mapping[str, Any] | None, body: bytes) -> Prompt:
 def _seed(document: Mapping[str, Any]) -> int:
     """Where the chain starts: prompts of different models or adapters share no cache."""
     model = document.get("model")
-    seed = xxh3_64_intdigest(_text(model)) if type(model) is str else 0
+    seed = _model_seed(model) if type(model) is str else 0
     if _NAMESPACE.isdisjoint(document):
         return seed
     names = sorted(_NAMESPACE.intersection(document))
@@ -112,6 +112,11 @@ def _seed(document: Mapping[str, Any]) -> int:
         return xxh3_64_intdigest(_encode([[name, document[name]] for name in names]), seed)
     except (ValueError, RecursionError):  # no engine takes such a name
         return seed
+
+
+@lru_cache(maxsize=256)
+def _model_seed(model: str) -> int:
+    return xxh3_64_intdigest(_text(model))
 
 
 def _text(value: str) -> bytes:
@@ -128,11 +133,12 @@ def _encode(value: Any) -> bytes:
 def _hash_blocks(data: bytes, length: int, seed: int) -> list[int]:
     """The chain over the full blocks in data[:length]."""
     blocks = []
+    digest, add = xxh3_64_intdigest, blocks.append
     for start, end in _BLOCKS:
         if end > length:
             break
-        seed = xxh3_64_intdigest(data[start:end], seed)
-        blocks.append(seed)
+        seed = digest(data[start:end], seed)
+        add(seed)
     return blocks
 
 
@@ -209,7 +215,7 @@ def _of_text(document: Mapping[str, Any], seed: int, body: bytes) -> Prompt:
         if value:
             break
     else:
-        return Prompt(len(body) // BYTES_PER_TOKEN, (), xxh3_64_intdigest(body[:_BARE_START], seed))
+        return Prompt(len(body) // BYTES_PER_TOKEN, [], xxh3_64_intdigest(body[:_BARE_START], seed))
     media = document.get("image_data")
     if media:
         # The engine puts images inside the text; a prompt whose first one differs is another.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from sglrouter.serving.usage import Usage, estimate_usage, read_usage
+from sglrouter.log import encode
+from sglrouter.serving.usage import TAIL_BYTES, Usage, estimate_usage, read_usage
 from sglrouter.telemetry.trace import trace_id
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def usage_of(exchange: Exchange) -> Usage | None:
         return None
     if exchange.request.route.label not in METERED:
         return None
-    usage = read_usage(exchange.tail)
+    usage = read_usage(exchange.tail[-TAIL_BYTES:])
     if usage is not None:
         return usage
     return estimate_usage(
@@ -50,7 +53,7 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
     now, metrics = router.clock(), router.metrics
     fleet, request, first = exchange.fleet.name, exchange.request, exchange.first_byte_at
     status = exchange.status or 499
-    metrics.answered(request.route.label, fleet, exchange.tier, status)
+    metrics.requests[(request.route.label, fleet, exchange.tier, status)] += 1
     metrics.request.observe(fleet, now - exchange.started)
     if first:
         metrics.first_byte.observe(fleet, first - exchange.started)
@@ -61,38 +64,65 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
     usage = usage_of(exchange)
     if usage is not None:
         _spend(router, exchange, usage)
-    fields = {
-        "id": request.id.decode(),
-        "client": exchange.client.peer,
-        "key": request.key.name,
-        "method": request.method.decode("latin-1"),
-        "route": request.route.label,
-        "status": status,
-        "outcome": outcome,
-        "bytes_in": len(request.body),
-        "bytes_out": exchange.sent,
-        "fleet": fleet,
-        "tier": exchange.tier,
-        "model": (exchange.view.model or "")[:200] or None,
-        "worker": target,
-        "reason": exchange.reason,
-        "attempts": exchange.attempts,
-        "queue_ms": _ms(exchange.waited_s),
-        "first_byte_ms": _ms(first - exchange.started) if first else None,
-        "duration_ms": _ms(now - exchange.started),
-    }
-    if usage is not None:
-        fields |= _usage_fields(usage)
-    if exchange.queued_at:
-        fields["queue_position"] = exchange.position
-    if request.head is not None and (trace := trace_id(request.head.passed)):
-        fields["trace_id"] = trace
-    router.log.write("request", fields)
+    router.log.put(_line(exchange, outcome, target, now, usage))
 
 
-def _ms(seconds: float) -> float:
-    """Milliseconds with two decimals; `round` takes five times as long."""
-    return int(seconds * 100_000) / 100
+def _line(
+    exchange: Exchange, outcome: str, target: str, now: float, usage: Usage | None
+) -> bytes:
+    """The request's line of the log. Formatted by hand: it costs half of what a document does."""
+    request, first, started = exchange.request, exchange.first_byte_at, exchange.started
+    tokens = b"" if usage is None else _USAGE % (
+        usage.prompt, usage.completion, _json(usage.cached), _json(usage.estimated),
+    )  # fmt: skip
+    queued = b',"queue_position":%d' % exchange.position if exchange.queued_at else b""
+    head = request.head
+    trace = trace_id(head.passed) if head is not None and head.traced else ""
+    return _REQUEST % (
+        time.time(),
+        _quoted(request.id),
+        _who(exchange.client.peer, request.key.name, request.method, request.route.label),
+        exchange.status or 499,
+        len(request.body),
+        exchange.sent,
+        _where(exchange.fleet.name, exchange.tier, exchange.view.model, target, exchange.reason),
+        _json(outcome),
+        exchange.attempts,
+        1000 * exchange.waited_s,
+        b"%.2f" % (1000 * (first - started)) if first else b"null",
+        1000 * (now - started),
+        tokens,
+        queued,
+        b',"trace_id":"%b"' % trace.encode() if trace else b"",
+    )
+
+
+_REQUEST = (
+    b'{"ts":%.3f,"event":"request","id":%b,%b,"status":%d,"bytes_in":%d,"bytes_out":%d,%b'
+    b',"outcome":%b,"attempts":%d,"queue_ms":%.2f,"first_byte_ms":%b,"duration_ms":%.2f%b%b%b}\n'
+)
+_USAGE = (
+    b',"prompt_tokens":%d,"completion_tokens":%d,"cached_tokens":%b,"tokens_estimated":%b'
+)
+_json = lru_cache(maxsize=1024)(encode)
+
+
+def _quoted(name: bytes) -> bytes:
+    """Visible ASCII as JSON."""
+    plain = b'"' not in name and b"\\" not in name
+    return b'"%b"' % name if plain else encode(name.decode())
+
+
+@lru_cache(maxsize=1024)
+def _who(client: str, key: str, method: bytes, route: str) -> bytes:
+    said = {"client": client, "key": key, "method": method.decode("latin-1"), "route": route}
+    return encode(said)[1:-1]
+
+
+@lru_cache(maxsize=1024)
+def _where(fleet: str, tier: str, model: str | None, worker: str, reason: str) -> bytes:
+    said = {"fleet": fleet, "tier": tier, "model": (model or "")[:200] or None, "worker": worker}
+    return encode({**said, "reason": reason})[1:-1]
 
 
 def _spend(router: Router, exchange: Exchange, usage: Usage) -> None:
@@ -107,15 +137,6 @@ def _spend(router: Router, exchange: Exchange, usage: Usage) -> None:
         usage.cached,
         exchange.cached_tokens,
     )
-
-
-def _usage_fields(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.completion,
-        "cached_tokens": usage.cached,
-        "tokens_estimated": usage.estimated,
-    }
 
 
 def account_local(

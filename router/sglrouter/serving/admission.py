@@ -20,18 +20,15 @@ CLASSES: tuple[Priority, ...] = ("high", "normal", "low")
 class Admission(Generic[T]):
     """One fleet's queue. Leaving it costs the same wherever one stands."""
 
-    __slots__ = ("_classes", "settings")
+    __slots__ = ("_classes", "count", "settings")
 
     def __init__(self, settings: Queue) -> None:
         self.settings = settings
         self._classes: dict[Priority, OrderedDict[T, float]] = {c: OrderedDict() for c in CLASSES}
+        self.count = 0  # how many wait
 
     def __len__(self) -> int:
-        return sum(map(len, self._classes.values()))
-
-    def __bool__(self) -> bool:
-        high, normal, low = self._classes.values()
-        return bool(high or normal or low)
+        return self.count
 
     def __iter__(self) -> Iterator[T]:
         """Everyone, the next one first."""
@@ -45,14 +42,18 @@ class Admission(Generic[T]):
 
     def offer(self, item: T, priority: Priority, now: float) -> bool:
         """Queue it at the end of its class; False: the queue is full."""
-        if len(self) >= self.settings.size:
+        if self.count >= self.settings.size:
             return False
         self._classes[priority][item] = now
+        self.count += 1
         return True
 
     def remove(self, item: T, priority: Priority) -> bool:
         """It got a worker, or waits no longer; False: it was not here."""
-        return self._classes[priority].pop(item, None) is not None
+        if self._classes[priority].pop(item, None) is None:
+            return False
+        self.count -= 1
+        return True
 
     def expired(self, now: float) -> list[T]:
         """Those who have waited `timeout_s`; they stay until they are removed."""

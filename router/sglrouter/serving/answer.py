@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from sglrouter.serving.usage import TAIL_BYTES
+from sglrouter.inner import Meter
 from sglrouter.wire import replies
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream
@@ -14,46 +13,48 @@ if TYPE_CHECKING:
     from sglrouter.serving.core import Router
     from sglrouter.wire.client import ClientConnection, Request
 
-# The last pieces hold the usage even when `[DONE]` and the end come in pieces of their own.
-TAIL_PIECES = 4
+_EVENT_END = (b"\n\n\r\n", b"\r\n\r\n\r\n")  # and of the chunk it is in
 
 
-class Answer:
+class Answer(Meter):
     """Phases: new → (queued) → connecting → waiting (for the first byte) → streaming → done."""
 
-    __slots__ = (
-        "_close_delimited",
-        "_tail",
-        "_until_close",
-        "_upstream",
-        "client",
-        "close",
-        "event_stream",
-        "events",
-        "first_byte_at",
-        "head_only",
-        "phase",
-        "request",
-        "router",
-        "sent",
-        "started",
-        "status",
-    )
+    # Defaults lie in the class: a request sets what it needs, and most need little.
+    # `tier`: where the request is now.
+    tier: str
+    phase = "new"
+    close = event_stream = False
+    status = 0
+    first_byte_at = 0.0
+    _upstream: Upstream | None = None
+    _until_close = _close_delimited = False
 
-    def __init__(self, router: Router, client: ClientConnection, request: Request) -> None:
+    def __init__(
+        self,
+        router: Router,
+        client: ClientConnection,
+        request: Request,
+        fleet: Fleet,
+        view: RequestView,
+        adapter: str = "",
+        priority: Priority = "normal",
+    ) -> None:
+        """`fleet`: whose model was asked for; metrics go by it. `adapter`: of LoRA, or empty."""
+        super().__init__()
+        self.sink = client.transport.write
         self.router = router
         self.client = client
         self.request = request
-        self.head_only = request.method == b"HEAD"
+        self.fleet = fleet
+        self.view = view
+        self.adapter = adapter
+        self.priority: Priority = priority
+        self.tier = fleet.name
         self.started = router.clock()
-        self.phase = "new"
-        self.close = False
-        self.status = self.sent = self.events = 0
-        self.first_byte_at = 0.0
-        self.event_stream = False
-        self._upstream: Upstream | None = None
-        self._until_close = self._close_delimited = False
-        self._tail: deque[bytes] = deque(maxlen=TAIL_PIECES)
+
+    @property
+    def head_only(self) -> bool:
+        return self.request.method == b"HEAD"
 
     def _head(self, connection: Upstream, marks: bytes) -> bytes:
         """The head for the client; `marks` are lines of ours, without the last CRLF."""
@@ -74,17 +75,10 @@ class Answer:
             marks += b"connection: close\r\n"
         return head.for_client(marks, dechunked=dechunked)
 
-    def write(self, data: bytes) -> None:
-        """Pass bytes on to the client."""
-        self.sent += len(data)
-        self.events += 1
-        self._tail.append(data)
-        self.client.transport.write(data)
-
     @property
-    def tail(self) -> bytes:
-        """The end of what was passed on."""
-        return b"".join(self._tail)[-TAIL_BYTES:]
+    def meter(self) -> Meter:
+        """Itself: whole chunks need no look."""
+        return self
 
     def pause(self) -> None:
         """The client reads slower than the worker writes."""
@@ -102,7 +96,8 @@ class Answer:
         otherwise the connection is closed inside the framing of the body. Returns how it was told.
         """
         upstream = self._upstream
-        if not (self.event_stream and upstream is not None and upstream.at_event_end()):
+        whole = upstream is not None and upstream.at_chunk_end and self.tail.endswith(_EVENT_END)
+        if not (self.event_stream and whole):
             return "connection"
         event = replies.stream_error(message)
         self.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(event), event))

@@ -27,44 +27,14 @@ if TYPE_CHECKING:
 
 
 class Attempt(Answer, ABC):
-    """`fleet`: whose model was asked for; metrics go by it. `tier`: where the request is now."""
+    """One target after the other, or a pair of them."""
 
-    __slots__ = (
-        "_backlog",
-        "_first_byte_s",
-        "_half",
-        "_paired_body",
-        "_probe",
-        "_renamed",
-        "attempts",
-        "cached_tokens",
-        "connecting",
-        "deadline",
-        "fleet",
-        "target",
-        "tier",
-        "view",
-    )
-
-    def __init__(
-        self,
-        router: Router,
-        client: ClientConnection,
-        request: Request,
-        fleet: Fleet,
-        view: RequestView,
-    ) -> None:
-        super().__init__(router, client, request)
-        self.fleet = fleet
-        self.view = view
-        self.tier = fleet.name
-        self.target: Target | None = None
-        self.deadline = self._first_byte_s = 0.0
-        self.attempts = self.cached_tokens = self._backlog = 0
-        self._probe = 0
-        self.connecting: asyncio.Task[None] | None = None
-        self._half: pairs.PrefillHalf | None = None
-        self._paired_body = self._renamed = b""
+    target: Target | None = None
+    deadline = _first_byte_s = 0.0
+    attempts = cached_tokens = _backlog = _probe = 0
+    connecting: asyncio.Task[None] | None = None
+    _half: pairs.PrefillHalf | None = None
+    _paired_body = _renamed = b""
 
     @abstractmethod
     def response_head(self, connection: Upstream, raw: bytes, status: int) -> bytes | None:

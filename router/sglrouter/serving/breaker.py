@@ -28,6 +28,7 @@ class Breaker:
         "_probes",
         "_seen",
         "_settings",
+        "_spotless",
         "_streak",
         "opened_until",
         "probe",
@@ -42,12 +43,14 @@ class Breaker:
 
     def _close(self) -> None:
         self._outcomes = self._seen = self._streak = 0
+        self._spotless = False  # closed, and a whole window of successes: one more says nothing
         self.opened_until = 0.0
         self.probe = 0
 
     def configure(self, settings: Settings) -> None:
         """The document changed: what is open stays open."""
         self._settings = settings
+        self._spotless = False
 
     @property
     def closed(self) -> bool:
@@ -80,12 +83,15 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The worker began to answer."""
+        if self._spotless:
+            return
         if not self.closed:
             self._close()
         self._streak = 0
         self._record(0)
         if self._open_s and self._seen >= self._settings.window:
             self._open_s = 0.0  # well for a whole window: the next opening is a short one again
+            self._spotless = not self._outcomes
 
     def failed(self, now: float, *, may_eject: bool = True) -> bool:
         """The worker failed a request. True: this opened the breaker.
@@ -108,6 +114,7 @@ class Breaker:
         window = self._settings.window
         self._outcomes = (self._outcomes << 1 | outcome) & ((1 << window) - 1)
         self._seen = min(window, self._seen + 1)
+        self._spotless = not self._outcomes and self._seen == window and not self._open_s
 
     def _too_many(self) -> bool:
         window = self._settings.window

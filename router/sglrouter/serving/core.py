@@ -92,6 +92,8 @@ class Router:
         """Put a document in force. What runs goes on; what waits for a fleet that is gone fails."""
         self.externals = externals_of(document, self.externals)  # may fail: nothing changed yet
         self.document = document
+        self.max_header_bytes = document.limits.max_header_bytes
+        self.max_body_bytes = document.limits.max_body_bytes
         self.known_requests = RequestMemory(document)
         self.workers.stale_s = max(STALE_S, 3 * document.discovery.state_interval_s)
         gone = self.workers.configure(document.fleets)
@@ -155,7 +157,7 @@ class Router:
         if request.failure is not None:
             self._refuse(client, request, request.failure)
         elif request.route.kind is Kind.FORWARD or self._asks_worker(request.route):
-            self._forward(client, request)
+            self.forward(client, request)
         elif request.method not in (b"GET", b"HEAD"):
             failure = Failure(405, "method_not_allowed", "This route answers GET and HEAD.")
             self._refuse(client, request, failure)
@@ -170,25 +172,28 @@ class Router:
             and len(self.workers.fleets) == 1
         )
 
-    def _forward(self, client: ClientConnection, request: Request) -> None:
+    def forward(self, client: ClientConnection, request: Request) -> None:
+        """Give a request to a worker, or to the router that owns its conversation."""
         head = request.head
         assert head is not None
         try:
-            view = read_body(head.method, head.target, head.content_type, request.body)
+            view = read_body(head, request.body)
         except BadBodyError as error:
             self._refuse(client, request, error.failure)
             return
-        found = resolve(self.workers, view.model)
-        if isinstance(found, Failure):
-            self._refuse(client, request, found)
-            return
-        fleet, adapter = found
-        view.session = head.session
-        priority = priority_of(head.priority, request.key)
+        fleet, adapter = self.workers.served.get(view.model), ""
+        if fleet is None:
+            found = resolve(self.workers, view.model)
+            if isinstance(found, Failure):
+                self._refuse(client, request, found)
+                return
+            fleet, adapter = found
+        key = request.key
+        priority = priority_of(head.priority, key) if head.priority else key.priority
         exchange = Exchange(self, client, request, fleet, view, adapter, priority)
-        client.attach(exchange)
+        client.exchange = exchange
         self.exchanges.add(exchange)
-        owner = self._owner(head, view)
+        owner = self._owner(head, view) if self.peers.live else None
         if owner is None:
             exchange.start()
         else:
@@ -196,7 +201,7 @@ class Router:
 
     def _owner(self, head: Head, view: RequestView) -> Peer | None:
         """The other router that owns the conversation; a request takes one hop at most."""
-        if not self.peers.live or head.hop or view.document is None:
+        if head.hop or view.document is None:
             return None
         return self.peers.owner_of(view.prompt.conversation)
 

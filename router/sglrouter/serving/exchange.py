@@ -28,8 +28,6 @@ STOPPING = Failure(503, "router_stopping", "The router is stopping.", None, 1)
 class Exchange(Placement):
     """One request on its way to a target and back."""
 
-    __slots__ = ()
-
     # what the target answers
 
     def response_head(self, connection: Upstream, raw: bytes, status: int) -> bytes | None:
@@ -102,7 +100,7 @@ class Exchange(Placement):
         assert fleet is not None
         if self._suspect is not worker:
             self._blame(worker)
-        self._failed.append(worker)
+        self._failed = (*self._failed, worker)
         self._release()
         failure = final_failure(cause, self.attempts)
         step = next_step(

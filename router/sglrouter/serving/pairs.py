@@ -169,6 +169,11 @@ class PrefillHalf:
     def head_only(self) -> bool:
         return self.exchange.head_only
 
+    @property
+    def meter(self) -> None:
+        """Its pieces are looked at one by one."""
+        return None
+
     def send(self, *, fresh: bool) -> None:
         """Send the exchange's request; `fresh`: not on a kept-alive connection."""
         connection = None if fresh else take_idle(self.worker, self.router.now)

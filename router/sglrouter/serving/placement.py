@@ -10,7 +10,7 @@ from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
 from sglrouter.models import Priority
-from sglrouter.policy import Policy
+from sglrouter.policy import Choice, Policy
 from sglrouter.serving import outgoing, pairs, tiers
 from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.tiers import Stop
@@ -30,43 +30,14 @@ QUEUE_TIMEOUT = Failure(429, "queue_timeout", "No worker became free in time.", 
 class Placement(Attempt):
     """A place counts in one fleet's `in_flight` and goes back in `_leave`, to whoever waits."""
 
-    __slots__ = (
-        "_failed",
-        "_stop",
-        "_suspect",
-        "adapter",
-        "admitted",
-        "place",
-        "position",
-        "priority",
-        "queued_at",
-        "reason",
-        "retries",
-        "waited_s",
-        "waits_for",
-    )
-
-    def __init__(
-        self,
-        router: Router,
-        client: ClientConnection,
-        request: Request,
-        fleet: Fleet,
-        view: RequestView,
-        adapter: str = "",
-        priority: Priority = "normal",
-    ) -> None:
-        super().__init__(router, client, request, fleet, view)
-        self.adapter = adapter
-        self.priority: Priority = priority
-        self.place: Fleet | None = None  # where this request counts as in flight
-        self.waits_for: Fleet | None = None  # in whose queue it stands
-        self.queued_at = self.waited_s = 0.0
-        self.reason = ""  # why the last worker was chosen
-        self.position = self.retries = self._stop = 0
-        self.admitted = False
-        self._failed: list[Worker] = []
-        self._suspect: Worker | None = None  # said 500: the worker's fault, or the request's?
+    place: Fleet | None = None  # where this request counts as in flight
+    waits_for: Fleet | None = None  # in whose queue it stands
+    queued_at = waited_s = 0.0
+    reason = ""  # why the last worker was chosen
+    position = retries = _stop = 0
+    admitted = False
+    _failed: tuple[Worker, ...] = ()
+    _suspect: Worker | None = None  # said 500: the worker's fault, or the request's?
 
     @abstractmethod
     def _refuse(self, failure: Failure) -> None:
@@ -75,8 +46,24 @@ class Placement(Attempt):
     # where to
 
     def start(self) -> None:
-        """Serve the request here."""
-        self._begin_here()
+        """Serve the request here: at once, where nothing needs a closer look."""
+        fleet = self.fleet
+        if (
+            not fleet.plain
+            or fleet.in_flight >= fleet.limit
+            or fleet.queue.count
+            or self.adapter
+            or self.request.key.bounded
+        ):
+            self._begin_here()
+            return
+        router = self.router
+        router.budget.deposit()
+        self._stop = 1
+        self._first_byte_s = fleet.stops[0].first_byte_s
+        fleet.in_flight += 1
+        self.place = fleet
+        self._send_to_choice(fleet, router.policies[fleet.name].choose(self.view, fleet.ready))
 
     def hand_over(self, peer: Peer) -> None:
         """Let the router answer that owns the conversation."""
@@ -202,15 +189,17 @@ class Placement(Attempt):
             return self._next_pair(fleet, policy, workers)
         if not workers:
             return False
-        choice = policy.choose(self.view, workers)
-        worker = choice.worker
+        self._send_to_choice(fleet, policy.choose(self.view, workers))
+        return True
+
+    def _send_to_choice(self, fleet: Fleet, choice: Choice[Worker]) -> None:
+        router, worker, reason = self.router, choice.worker, choice.reason
         self.cached_tokens, self._backlog = choice.cached_tokens, choice.new_tokens
         worker.backlog += choice.new_tokens
-        self.reason = choice.reason
-        router.metrics.chosen(fleet.name, choice.reason)
+        self.reason = reason
+        router.metrics.choices[(fleet.name, reason)] += 1
         self._aim_at_worker(fleet, worker)
         self._send(take_idle(worker, router.now))
-        return True
 
     def _next_pair(self, fleet: Fleet, policy: Policy, workers: Sequence[Worker]) -> bool:
         """Prefill where the prefix is, decode where there is least to do."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import ssl
 
     from sglrouter.fleet.workers import Address
+    from sglrouter.inner import Meter
     from sglrouter.serving.retry import Cause
     from sglrouter.wire.upstream import Upstream
 
@@ -48,6 +49,9 @@ class Receiver(Protocol):
     def router(self) -> Clock: ...
     @property
     def head_only(self) -> bool: ...
+    @property
+    def meter(self) -> Meter | None:
+        """Where whole chunks may go unseen; None: nowhere."""
     def response_head(self, connection: Upstream, raw: bytes, status: int) -> bytes | None: ...
     def write(self, data: bytes) -> None: ...
     def completed(self) -> None: ...

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sglrouter.inner import scan_usage
+
 #: Bytes of an answer's end that are looked at.
 TAIL_BYTES = 4096
 _MARKS = (b'"usage":', b'"meta_info":')
@@ -30,6 +32,9 @@ class Usage(NamedTuple):
 
 def read_usage(tail: bytes) -> Usage | None:
     """The usage in the last bytes of an answer (its chunk framing may be among them)."""
+    found = scan_usage(tail)
+    if found is not None:
+        return Usage(*found)
     for mark in _MARKS:
         at = tail.rfind(mark)
         while at >= 0:

@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 
 from sglrouter.policy.prompt import Prompt, read_prompt
+from sglrouter.wire.head import Head
 from sglrouter.wire.replies import Failure
 
 # Python's parser accepts NaN, as engines do, but is slow: only for bodies up to this size.
 _SLOW_PARSE_BYTES = 4 * 1024 * 1024
-_OPAQUE = (b"multipart/", b"application/octet-stream", b"audio/", b"image/")
+_BODYLESS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE")
 
 
 @dataclass(slots=True)
@@ -46,11 +47,8 @@ class BadBodyError(Exception):
         self.failure = failure
 
 
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        reason = str(error)
+def _parse_slowly(body: bytes, reason: str) -> Any:
+    """`reason`: why orjson refused it."""
     if len(body) <= _SLOW_PARSE_BYTES:
         try:
             document = json.loads(body)
@@ -62,16 +60,17 @@ def _parse(body: bytes) -> Any:
     raise BadBodyError(Failure(400, "invalid_json", f"The body is not valid JSON: {reason}"))
 
 
-def read_body(method: bytes, path: bytes, content_type: bytes, body: bytes) -> RequestView:
+def read_body(head: Head, body: bytes) -> RequestView:
     """The view of a request. Raises BadBodyError for what is neither JSON nor a known other."""
-    if method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE") and not body:
-        return RequestView(path, body, None, None)
-    if content_type.lower().startswith(_OPAQUE):
-        return RequestView(path, body, None, None)
-    document = _parse(body)
+    if head.opaque or (not body and head.method in _BODYLESS):
+        return RequestView(head.target, body, None, None, head.session)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        document = _parse_slowly(body, str(error))
     if not isinstance(document, dict):
         raise BadBodyError(Failure(400, "invalid_json", "The body must be a JSON object."))
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadBodyError(Failure(400, "invalid_model", "`model` must be a string.", "model"))
-    return RequestView(path, body, document, model)
+    return RequestView(head.target, body, document, model, head.session)

@@ -215,21 +215,21 @@ class ClientConnection(asyncio.Protocol):
         else:
             end, values = matched
         read = known.read(values)
-        limits = router.document.limits
         if (
             read is None
             or known.memory is not router.known_requests
             or known.key_version != router.keys.version
-            or end > limits.max_header_bytes
-            or read[1] > limits.max_body_bytes
+            or end > router.max_header_bytes
+            or read[1] > router.max_body_bytes
         ):
             return None
         head, length = read
-        body = data[end : end + length]
+        after = end + length
+        body = data[end:after]
         missing = length - len(body)
         if not missing:
             self._take(known, head, body)
-            return data[end + length :]
+            return data[after:]
         self.partial = True
         self._head, self._missing = head, missing
         self._body, self._body_bytes = [body], len(body)
@@ -257,21 +257,19 @@ class ClientConnection(asyncio.Protocol):
         return data[len(piece) :]
 
     def _take(self, known: KnownRequest, head: Head, body: bytes) -> None:
-        request_id = head.request_id or self.router.new_request_id()
-        self._closing = known.close
-        self._queue(
-            Request(
-                request_id,
-                head.method,
-                head,
-                known.route,
-                body,
-                False,
-                known.close,
-                known.key,
-                None,
-            )
+        router, close = self.router, known.close
+        request_id = head.request_id or router.new_request_id()
+        self._closing = close
+        request = Request(
+            request_id, head.method, head, known.route, body, False, close, known.key, None
         )
+        if self.exchange is not None or self._ahead or self.transport.is_closing():
+            self._queue(request)
+            return
+        try:
+            router.forward(self, request)
+        except Exception:  # else the client would wait for ever, and its place with it
+            router.defect(self)
 
     def _parse(self, data: bytes) -> None:
         if not self.partial:
@@ -386,10 +384,6 @@ class ClientConnection(asyncio.Protocol):
         if self._read_paused and not self._ahead:
             self._read_paused = False
             self.transport.resume_reading()
-
-    def attach(self, exchange: Exchange) -> None:
-        """The request being answered from now on."""
-        self.exchange = exchange
 
     def finished(self, *, close: bool, abort: bool = False) -> None:
         """The current answer is written: go on with the next request, or close."""

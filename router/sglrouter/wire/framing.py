@@ -25,20 +25,22 @@ class Broken(Exception):  # noqa: N818
 
 
 class Framing(Protocol):
+    """`boundary`: a whole chunk may come next, and may be passed on unseen."""
+
     complete: bool
+    boundary: bool
 
     def feed(self, data: bytes) -> bytes:
         """What the client is to get of these bytes. Raises Broken."""
-
-    def at_event_end(self) -> bool: ...
 
 
 class Counted:
     """A body of `left` bytes."""
 
-    __slots__ = ("_left", "complete")
+    __slots__ = ("_left", "boundary", "complete")
 
     def __init__(self, left: int) -> None:
+        self.boundary = False
         self._left = left
         self.complete = left == 0
 
@@ -50,28 +52,19 @@ class Counted:
             self.complete = True
         return data
 
-    def at_event_end(self) -> bool:
-        return False
-
 
 class UntilClose:
     """A body that only the end of the connection ends."""
 
-    __slots__ = ("complete",)
+    __slots__ = ("boundary", "complete")
 
     def __init__(self) -> None:
+        self.boundary = False
         self.complete = False
 
     def feed(self, data: bytes) -> bytes:
         return data
 
-    def at_event_end(self) -> bool:
-        return False
-
-
-#: First line of a chunk, as engines' HTTP servers write it → bytes of the whole chunk.
-_LINES = [(b"%x\r\n" % size, size) for size in range(0x10, 0x1000)]
-WHOLE = {line: len(line) + size + 2 for line, size in _LINES}
 
 
 def chunk_size(line: bytes) -> int:
@@ -82,29 +75,19 @@ def chunk_size(line: bytes) -> int:
 class Chunked:
     """A chunked body, passed on with its framing."""
 
-    __slots__ = ("_boundary", "_last", "_parser", "_surplus", "complete")
+    __slots__ = ("_parser", "_surplus", "boundary", "complete")
 
     def __init__(self) -> None:
         self.complete = False
-        self._boundary = True  # at the start of a chunk
-        self._last = b""
+        self.boundary = True  # at the start of a chunk
         self._parser: httptools.HttpResponseParser | None = None
         self._surplus = False
 
     def feed(self, data: bytes) -> bytes:
-        self._last = data
-        left = data
-        if self._boundary:
-            whole = WHOLE.get(data[:5]) or WHOLE.get(data[:4])
-            if whole == len(data) and data[-2:] == b"\r\n":
-                return data
-            left = self._skip_chunks(data)
+        left = self._skip_chunks(data) if self.boundary else data
         if left:
             self._parse(left)
         return data
-
-    def at_event_end(self) -> bool:
-        return self._boundary and self._last.endswith((b"\n\n\r\n", b"\r\n\r\n\r\n"))
 
     def _skip_chunks(self, data: bytes) -> bytes:
         """What is left when whole chunks are taken off the front."""
@@ -129,13 +112,13 @@ class Chunked:
             if self._parser is None:
                 self._parser = httptools.HttpResponseParser(self)
                 self._parser.feed_data(_SYNTHETIC)
-            self._boundary = False
+            self.boundary = False
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._parser = None
             raise Broken from error
         # A size line may have begun behind the last chunk, of which nothing is heard yet.
-        self._boundary = self._boundary and data.endswith(b"\r\n")
+        self.boundary = self.boundary and data.endswith(b"\r\n")
         if self.complete:
             self._parser = None  # it refers back to this object
         if self._surplus:
@@ -147,10 +130,10 @@ class Chunked:
         self._surplus = self.complete
 
     def on_chunk_header(self) -> None:
-        self._boundary = False
+        self.boundary = False
 
     def on_chunk_complete(self) -> None:
-        self._boundary = True
+        self.boundary = True
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -167,12 +150,10 @@ class Dechunked(Chunked):
 
     def feed(self, data: bytes) -> bytes:
         self._parse(data)
+        self.boundary = False
         whole = b"".join(self._bodies)
         self._bodies.clear()
         return whole
-
-    def at_event_end(self) -> bool:
-        return False
 
     def on_body(self, body: bytes) -> None:
         self._bodies.append(body)

@@ -48,6 +48,7 @@ _READ_AND_PASSED = frozenset({b"x-request-id", b"content-type", b"x-sglctl-prior
 _OVERRIDES = b"x-override-"
 SESSION_HEADER = b"x-session-id"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_OPAQUE = (b"multipart/", b"application/octet-stream", b"audio/", b"image/")
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 
 
@@ -66,6 +67,7 @@ class Head:
     `framed`: a length or a coding was announced; `content_length` is None in a remembered head,
     whose body has its own. `credentials`: the lines that held the key, for another router.
     `session`, `hop`, `priority`: values as sent, empty without the header.
+    `opaque`: the body is of a kind that is not JSON. `traced`: there is a trace context.
     """
 
     method: bytes
@@ -82,6 +84,8 @@ class Head:
     session: bytes
     hop: bytes
     priority: bytes
+    opaque: bool
+    traced: bool
 
     def for_worker(
         self, host: bytes, body_length: int, request_id: bytes, extra: bytes = b""
@@ -183,6 +187,8 @@ def read_head(
         session=_first(special, session_header),
         hop=_first(special, b"x-sglctl-hop"),
         priority=_first(special, b"x-sglctl-priority"),
+        opaque=_first(special, b"content-type").lower().startswith(_OPAQUE),
+        traced=any(lower == b"traceparent" for lower, _ in passed),
     )
 
 
@@ -223,6 +229,11 @@ class ResponseHead:
     @property
     def event_stream(self) -> bool:
         return self.content_type.lower().startswith(b"text/event-stream")
+
+    @property
+    def simple(self) -> bool:
+        """Whether a body follows as announced, whatever was asked."""
+        return self.status not in (204, 304)
 
     def bodyless(self, method: bytes) -> bool:
         return method == b"HEAD" or self.status in (204, 304)

@@ -153,6 +153,8 @@ class KnownRequest:
             session=values[self.session] if self.session >= 0 else old.session,
             hop=old.hop,
             priority=old.priority,
+            opaque=old.opaque,
+            traced=old.traced,
         )
         return head, int(length)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from sglrouter.inner import Relay
 from sglrouter.serving.retry import Cause
 from sglrouter.wire.framing import Broken, Framing, framing_of
 from sglrouter.wire.head import BadHeadError, ResponseHead, read_response_head
@@ -29,13 +30,14 @@ JOIN_BYTES = 16 * 1024
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Relay, asyncio.Protocol):
     """States: idle (no exchange), head (no `framing` yet), streaming.
 
     `response`: the head being answered, while `exchange.response_head` looks at it.
     """
 
     def __init__(self, target: Target) -> None:
+        super().__init__()
         self.target = target
         self.address = target.address
         self.exchange: Receiver | None = None
@@ -68,7 +70,7 @@ class Upstream(asyncio.Protocol):
         assert self._response is not None
         return self._response
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         exchange, framing = self.exchange, self._framing
         if exchange is None:  # a worker that speaks unasked cannot be trusted with a request
             self.discard()
@@ -81,11 +83,16 @@ class Upstream(asyncio.Protocol):
                 self._broken(exchange)
                 return
             exchange.write(data)
-            if framing.complete:
-                self._release(exchange)
+            self._fed(exchange, framing)
+
+    def _fed(self, exchange: Receiver, framing: Framing) -> None:
+        if framing.complete:
+            self._release(exchange)
+        else:
+            self.fast = exchange.meter if framing.boundary else None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self.exchange = self.exchange, None
+        exchange, self.exchange, self.fast = self.exchange, None, None
         if exchange is None:
             if self in self.target.idle:
                 self.target.idle.remove(self)
@@ -103,20 +110,23 @@ class Upstream(asyncio.Protocol):
         self._head = b""
         self._framing = None
         self._dechunk = dechunk
+        transport = self._transport
+        assert transport is not None
         if len(body) > JOIN_BYTES:
-            self.transport.writelines([head, body])
+            transport.writelines([head, body])
         else:
-            self.transport.write(head + body)
+            transport.write(head + body)
 
     def discard(self) -> None:
         """Close at once; the exchange, if any, hears nothing more of it."""
-        self.exchange = None
+        self.exchange = self.fast = None
         if self._transport is not None:
             self._transport.abort()
 
-    def at_event_end(self) -> bool:
-        """Whether what was passed on so far ends exactly after an SSE event in a whole chunk."""
-        return self._framing is not None and self._framing.at_event_end()
+    @property
+    def at_chunk_end(self) -> bool:
+        """Whether what was passed on so far ends after a whole chunk."""
+        return self._framing is not None and self._framing.boundary
 
     # internals
 
@@ -154,6 +164,10 @@ class Upstream(asyncio.Protocol):
         if prefix is None:  # another worker was asked instead
             return
         self._keep = head.keep
+        if rest and head.length == len(rest) and head.simple and not exchange.head_only:
+            exchange.write(prefix + rest)  # the usual short answer, all of it
+            self._release(exchange)
+            return
         if exchange.head_only and rest:
             self._keep, rest = False, b""
         self._framing = framing = framing_of(head, exchange.head_only, self._dechunk)
@@ -163,8 +177,7 @@ class Upstream(asyncio.Protocol):
             exchange.write(prefix)
             self._broken(exchange)
             return
-        if framing.complete:
-            self._release(exchange)
+        self._fed(exchange, framing)
 
     def _broken(self, exchange: Receiver) -> None:
         """Where the answer ends is unknown: what follows must not reach the client."""
@@ -172,7 +185,7 @@ class Upstream(asyncio.Protocol):
         exchange.upstream_ended(clean=False)
 
     def _release(self, exchange: Receiver) -> None:
-        self.exchange = None
+        self.exchange = self.fast = None
         target = self.target
         if (
             self._keep

@@ -312,7 +312,6 @@ class ByParser(Chunked):
     __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
-        self._last = data
         self._parse(data)
         return data
 
@@ -341,7 +340,7 @@ def outcome(framing: Chunked, segments: list[bytes]) -> list[object]:
             assert framing.feed(segment) == segment
         except Broken:
             return [*seen, "broken"]
-        seen.append((framing.complete, framing.at_event_end()))
+        seen.append((framing.complete, framing.boundary))
         if framing.complete:
             break
     return seen

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sglrouter.policy.index import ENTRY_BYTES, MAX_SLOT, PrefixIndex
+from sglrouter.inner.table import ENTRY_BYTES, MAX_SLOT
+from sglrouter.policy.index import PrefixIndex
 
 blocks = st.lists(st.integers(1, (1 << 64) - 1), min_size=1, max_size=40, unique=True)
 slots = st.integers(1, MAX_SLOT)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sglrouter.policy.prompt import BLOCK_ENDS, read_prompt
 from sglrouter.wire.body import RequestView, read_body
+from sglrouter.wire.head import read_head
 
 LONG = "All work and no play makes Jack a dull boy. " * 60
 TOOL = {"type": "function", "function": {"name": "search", "description": LONG}}
@@ -194,7 +195,8 @@ def test_what_has_no_prompt_has_no_blocks(document, body, tokens):
 
 def test_a_deep_document_is_no_error():
     body = b'{"messages":[{"role":"user","content":' + b"[" * 900 + b"]" * 900 + b"}]}"
-    view = read_body(b"POST", b"/v1/chat/completions", b"application/json", body)
+    headers = [(b"host", b"x"), (b"content-type", b"application/json")]
+    view = read_body(read_head(b"POST", b"/v1/chat/completions", headers, False), body)
     assert view.prompt.tokens > 0
     assert view.prompt.conversation >= 0
 

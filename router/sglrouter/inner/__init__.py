@@ -1,0 +1,38 @@
+"""What runs per token and per block: each twice, in C (`_inner.c`) and in Python.
+
+The C was built where a compiler was there when the package was installed; `BUILT` says so.
+SGLROUTER_PURE=1 leaves it aside.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sglrouter.inner import relay, table
+
+if TYPE_CHECKING:
+    from sglrouter.inner.relay import Meter, Relay
+    from sglrouter.inner.table import Table
+
+BUILT = False
+if not os.environ.get("SGLROUTER_PURE"):
+    try:
+        from sglrouter.inner import _inner
+    except ImportError:
+        pass
+    else:
+        BUILT = True
+
+
+def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
+    """The twin of C's `scan_usage`: it leaves every tail to `serving.usage`."""
+    return None
+
+
+if not TYPE_CHECKING:
+    Meter, Relay = (_inner.Meter, _inner.Relay) if BUILT else (relay.Meter, relay.Relay)
+    Table = _inner.Index if BUILT else table.Table
+scan_usage = _inner.scan_usage if BUILT else _read_in_python
+
+__all__ = ["BUILT", "Meter", "Relay", "Table", "scan_usage"]
