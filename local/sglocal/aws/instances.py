@@ -154,8 +154,16 @@ class InstanceHosts:
         return self._wrap_power(original, STOPPING, self._stop)
 
     def wrap_start(self, original: Any) -> Any:
-        """StartInstances: pending now, running when the host runs again."""
-        return self._wrap_power(original, PENDING, self._start)
+        """StartInstances: pending now, running when the host runs again; last launched now.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html (launchTime)
+        """
+
+        def start(instance: Any) -> None:
+            original(instance)
+            instance.launch_time = self.emulator.clock.now()
+
+        return self._wrap_power(start, PENDING, self._start)
 
     def _wrap_power(self, original: Any, state: tuple[str, int], job: Callable[[Any], None]) -> Any:
         def change(instance: Any) -> Any:
