@@ -30,6 +30,8 @@ _REFRESH = {
     "InstanceWarmup": 0,
     "SkipMatching": False,
 }
+#: Routers have no launch hook: in service at once, they answer when they have booted.
+_ROUTER_WARM_UP_S = 30
 _FULL_WITHIN_S = 180.0
 
 
@@ -102,7 +104,7 @@ def spot(made: Environment) -> Event:
 
 def routers(made: Environment) -> Event:
     """Each router is replaced, after its replacement serves, one after the other."""
-    made.refresh(ROUTERS, _REFRESH)
+    made.refresh(ROUTERS, {**_REFRESH, "InstanceWarmup": _ROUTER_WARM_UP_S})
     until("two new routers serve", lambda: made.settled(ROUTERS, 2) and made.healthy_routers() == 2)
     return Event()
 

@@ -42,6 +42,15 @@ def test_a_host_that_cannot_start_ends_its_instance_with_a_reason(cloud: Any) ->
     }
 
 
+def test_a_terminated_host_has_the_time_that_a_routers_drain_takes(cloud: Any) -> None:
+    """Its notice (15 s) and the streams that other routers sent it: no hook knows of those."""
+    instance_id = run(cloud)
+    cloud.until(lambda: cloud.instance_state(instance_id) == "running")
+    cloud.client("ec2").terminate_instances(InstanceIds=[instance_id])
+    cloud.until(lambda: cloud.instance_state(instance_id) == "terminated")
+    assert cloud.driver.graces[instance_id] >= 45.0
+
+
 def test_a_host_gets_address_keys_tags_user_data_and_the_endpoint(sglocal: Any) -> None:
     key = sglocal.client("ec2").create_key_pair(KeyName="ops", KeyType="ed25519")
     assert key["KeyName"] == "ops"
