@@ -4,7 +4,7 @@ SGLCTL = .venv/bin/sglctl
 export SGLCTL_ENV = $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router bench-scaleout compare-router soak chaos
+.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router bench-scaleout bench-streams compare-router soak chaos
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ bench-router: setup ## Our router's cost beside nginx, sglang-router and smg, li
 
 bench-scaleout: setup ## Warm against cold starts, and streams through all that takes hosts away
 	@.venv/bin/python -m benchmarks.scaleout $(ARGS)
+
+bench-streams: setup ## 10,000 streams through scale-in, refresh, Spot notices and new routers: none breaks
+	@$(SGLCTL) doctor --install --quiet --for tests || true
+	@.venv/bin/python -m benchmarks.streams $(ARGS)
 
 soak: setup ## 100,000 requests under random faults; every client outcome accounted for
 	@.venv/bin/python -m benchmarks.soak $(ARGS)
