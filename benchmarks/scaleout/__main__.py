@@ -27,15 +27,16 @@ Results = tuple[list[Start], list[Outcome]]
 _say = partial(click.echo, err=True)
 
 
-def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int) -> Results:
+def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: int) -> Results:
     """What was measured; of a run that breaks off, the tables of what there is are printed."""
     starts, outcomes = list[Start](), list[Outcome]()
     with deployed(_say) as environment:
         try:
             for start in rounds(environment, [KINDS[name] for name in kinds], count, _say):
                 starts.append(start)
-            for outcome in through_events(environment, streams, at_once, _say) if streams else ():
-                outcomes.append(outcome)
+            if streams:
+                for outcome in through_events(environment, streams, at_once, tokens, _say):
+                    outcomes.append(outcome)
         finally:
             if starts:
                 click.echo(report.starts_table(starts))
@@ -53,6 +54,8 @@ def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int) -> Resul
               help="In total, through scale-in, refresh, Spot notice and router restarts.",
 )  # fmt: skip
 @click.option("--at-once", type=click.IntRange(min=2), default=16, show_default=True)
+@click.option("--tokens", type=click.IntRange(min=1), default=80, show_default=True,
+              help="Of each stream.")  # fmt: skip
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="json: every start and event, after the tables.")  # fmt: skip
 @click.option("--figure", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -60,14 +63,14 @@ def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int) -> Resul
 )  # fmt: skip
 @click.option("--save", is_flag=True, help="Keep the run in benchmarks/results/.")
 def main(
-    count: int, kinds: tuple[str, ...], streams: int, at_once: int, figure: Path | None,
-    output: str, save: bool,
+    count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: int,
+    figure: Path | None, output: str, save: bool,
 ) -> None:  # fmt: skip
     if os.geteuid() != 0:
         _say("bench-scaleout: container hosts need root")
         sys.exit(4)
     try:
-        starts, outcomes = run(count, kinds, streams, at_once)
+        starts, outcomes = run(count, kinds, streams, at_once, tokens)
         if figure is not None:
             report.draw(starts, figure)
     except ScaleoutError as error:

@@ -13,7 +13,6 @@ from benchmarks.scaleout.environment import Environment
 from benchmarks.scaleout.events import EVENTS, Event
 from tests.e2e.streams import Streamed, stream
 
-_TOKENS = 80
 _STREAM_S = 300.0
 
 
@@ -40,19 +39,23 @@ class Outcome:
 
 
 def through_events(
-    environment: Environment, total: int, at_once: int, say: Callable[[str], None]
+    environment: Environment, total: int, at_once: int, tokens: int, say: Callable[[str], None]
 ) -> Iterator[Outcome]:
     """Each event under load, with its share of `total` streams at least."""
     for event in EVENTS.values():
         event.prepare(environment)
-        outcome = asyncio.run(through(environment, event, -(-total // len(EVENTS)), at_once))
+        outcome = asyncio.run(
+            through(environment, event, -(-total // len(EVENTS)), at_once, tokens)
+        )
         say(f"{outcome.event}: {outcome.streams} streams, clean: {outcome.clean}")
         yield outcome
 
 
-async def through(environment: Environment, event: Event, count: int, at_once: int) -> Outcome:
+async def through(
+    environment: Environment, event: Event, count: int, at_once: int, tokens: int
+) -> Outcome:
     """`at_once` clients, each with one stream after the other, until the event is over."""
-    load = Load(environment.url, environment.key, count, at_once)
+    load = Load(environment.url, environment.key, count, at_once, tokens)
     clients = asyncio.create_task(load.run())
     loop = asyncio.get_running_loop()
     try:
@@ -80,8 +83,8 @@ class Load:
     `flowing` is set when the first stream has ended: the others are in the midst of theirs.
     """
 
-    def __init__(self, url: str, key: str, count: int, at_once: int) -> None:
-        self._url, self._count, self._at_once = url, count, at_once
+    def __init__(self, url: str, key: str, count: int, at_once: int, tokens: int) -> None:
+        self._url, self._count, self._at_once, self._tokens = url, count, at_once, tokens
         self._headers = {"Authorization": f"Bearer {key}"}
         self._numbers = itertools.count()
         self.flowing, self.enough = asyncio.Event(), asyncio.Event()
@@ -107,7 +110,7 @@ class Load:
         while self.begun < self._count or not self.enough.is_set():
             self.begun += 1
             body = {
-                "model": "tiny", "stream": True, "max_tokens": _TOKENS, "ignore_eos": True,
+                "model": "tiny", "stream": True, "max_tokens": self._tokens, "ignore_eos": True,
                 "messages": [{"role": "user", "content": f"{next(self._numbers)} and then?"}],
             }  # fmt: skip
             self.ended.append(await stream(client, self._url, body))

@@ -234,7 +234,7 @@ def test_no_stream_is_lost_while_the_fleet_is_replaced_under_it(fleet: Sglctl, e
     """Streams from before its begin until after its end, every one of them whole."""
     environment = Environment(fleet)
     EVENTS[event].prepare(environment)
-    outcome = asyncio.run(through(environment, EVENTS[event], count=20, at_once=8))
+    outcome = asyncio.run(through(environment, EVENTS[event], count=20, at_once=8, tokens=40))
     assert (outcome.truncated, outcome.failed) == ((), ())
     assert outcome.streams >= 20
     assert 0 < outcome.under_way < outcome.during

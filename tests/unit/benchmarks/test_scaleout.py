@@ -110,7 +110,7 @@ def test_clients_go_on_past_their_count_until_the_event_is_over(
             return Streamed("i-1", 10, done=True)
 
         monkeypatch.setattr(streams, "stream", stream)
-        load = streams.Load("http://127.0.0.1:1", "key", count=3, at_once=2)
+        load = streams.Load("http://127.0.0.1:1", "key", count=3, at_once=2, tokens=10)
         running = asyncio.create_task(load.run())
         async with asyncio.timeout(10):
             for number in range(6):
