@@ -272,6 +272,13 @@ def test_aws_discovery_reads_every_page():
     assert [item.id for item in found] == ["i-0", "i-1", "i-2"]
 
 
+def test_a_prefill_worker_stands_in_the_place_of_its_decode_fleet():
+    tags = [{"Key": "sglctl:fleet", "Value": "prompts"}, {"Key": "sglctl:pair", "Value": "chat"}]
+    one = {"InstanceId": "i-1", "PrivateIpAddress": "10.0.0.1", "Tags": tags}
+    (found,) = discovery.seen_instances([{"Instances": [one]}], AwsDiscovery(), None)
+    assert found.fleet == "chat"
+
+
 def test_keys_come_from_secrets_manager(lab, amazon):
     """Before they are there everything is refused with 503, not let through."""
     secrets = amazon("secretsmanager")
