@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ Undo = Callable[[], Awaitable[None]]
 ROUTERS = "sgl-local-router"
 #: A router's goodbye: notice, streams, and the load balancer's two checks.
 _ROUTER_BACK_S = 60.0
-_SGLCTL_S = 120.0
+_SGLCTL_S = 240.0
 
 
 class Doer:
@@ -62,7 +63,7 @@ class Doer:
         """What takes it back, where that is needed. Raises StageError when it cannot be done."""
         try:
             return await self._does[type(action)](action)
-        except UNANSWERED as error:
+        except (*UNANSWERED, subprocess.SubprocessError) as error:
             raise StageError(f"{error!r}") from error
 
     def _folder(self, number: int) -> Any:
@@ -190,9 +191,13 @@ class Doer:
         name, address = self.workers[action.worker]
         await self._faults(address, action.faults)
 
-        async def reset() -> None:
+        async def not_reset() -> list[str]:
             if name in {h.instance_id for h in await self.view.hosts()}:
                 await self._faults(address, {"reset": True})
+            return []
+
+        async def reset() -> None:
+            await self._until(not_reset, f"the engine of {name}")  # it may just be restarting
 
         return None if "die" in action.faults else reset
 

@@ -131,7 +131,7 @@ class Clients:
                     seen.body += data
         except aiohttp.ClientPayloadError:
             seen.cut = True
-        except (aiohttp.ClientConnectionError, ConnectionError):
+        except (aiohttp.ClientError, ConnectionError):
             seen.cut, seen.lost = True, seen.status == 0
 
 

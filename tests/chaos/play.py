@@ -114,11 +114,15 @@ class _Play:
             )  # fmt: skip
 
     async def _replace_worn(self) -> None:
-        """Engines of an earlier scenario that were restarted would soon be a crash loop."""
+        """No scenario begins with another one's traces.
+
+        An engine that was restarted would soon be a crash loop, a drained worker stays drained.
+        """
         for one in await self.view.hosts():
             if one.fleet != self.fleet.name or one.lifecycle != "InService":
                 continue
-            if await self.view.engine_starts(one.address) > 1:
+            drained = (await self.view.agent(one.address))["state"] in ("draining", "drained")
+            if drained or await self.view.engine_starts(one.address) > 1:
                 await asyncio.to_thread(
                     self.view.groups.terminate_instance_in_auto_scaling_group,
                     InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False,

@@ -25,7 +25,9 @@ from tests.e2e.harness import (
 
 ENVIRONMENT = Path(__file__).with_name("environment.yaml")
 #: Fleet -> its kind; a `spot` fleet has its workers in its Spot group.
-KINDS: Mapping[str, Kind] = {"one": "plain", "two": "plain", "spot": "spot", "warm": "warm"}
+KINDS: Mapping[str, Kind] = {
+    "one": "plain", "two": "plain", "three": "plain", "spot": "spot", "warm": "warm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -94,3 +94,8 @@ def test_a_fleet_plays_first_what_only_it_can_play_and_a_warm_one_nothing_else()
     assert next_for(spot, [anywhere, own]) is own
     assert next_for(spot, [anywhere]) is anywhere
     assert next_for(warm, [anywhere, own]) is None
+
+
+def test_the_readme_counts_the_scenarios_that_there_are() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"in {len(load_all())} scenarios" in readme
