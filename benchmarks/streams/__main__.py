@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import click
 import uvloop
+from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks.router.processes import raise_file_limit
 from benchmarks.streams import report
@@ -53,10 +55,11 @@ def main(streams: int, at_once: int, tokens: int, itl_ms: int, only: tuple[str, 
     shape = Shape(at_once, tokens, itl_ms / 1000, "tiny")
     load_average = os.getloadavg()[0]
     raise_file_limit()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is deployed is taken down
     try:
         with tempfile.TemporaryDirectory(prefix="bench-streams-") as folder:
             phases = measure(Path(folder), shape, streams, only or list(PHASES))
-    except RunError as error:
+    except (RunError, BotoCoreError, ClientError) as error:
         click.echo(f"bench-streams: {error}", err=True)
         sys.exit(4)
     click.echo(report.table(phases))

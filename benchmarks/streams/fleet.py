@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,21 @@ def configure(checkout: Path, shape: Shape) -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """A deployed environment. Methods block; each raises RunError when AWS's API refuses."""
+    """A deployed environment. Methods block; boto3's errors pass through."""
 
     sglctl: Sglctl
     where: dict[str, Any]
     target: Target
+    abandoned: threading.Event = field(default_factory=threading.Event)
+
+    def until(self, what: str, holds: Callable[[], bool], within_s: float = 600.0) -> None:
+        """Look twice a second. Raises RunError when it does not hold in time, or is given up."""
+        deadline = time.monotonic() + within_s
+        while not holds():
+            if time.monotonic() > deadline:
+                raise RunError(f"not within {within_s:g} s: {what}")
+            if self.abandoned.wait(_LOOK_S):
+                raise RunError(f"given up: {what}")
 
     @property
     def folder(self) -> Path:
@@ -104,7 +115,7 @@ class Environment:
                 raise RunError(f"refresh of {group}: {found}")
             return bool(found["Status"] == "Successful")
 
-        until(f"the refresh of {group} is over", over)
+        self.until(f"the refresh of {group} is over", over)
 
     def ask(self, method: str, route: str, document: dict[str, Any] | None = None) -> Any:
         """One of the emulator's own routes, `/_sglocal/<route>`; its answer."""
@@ -117,15 +128,6 @@ class Environment:
         """How many routers the load balancer sends to."""
         targets = [t for one in self.status()["load_balancers"] for t in one["targets"]]
         return sum(target["state"] == "healthy" for target in targets)
-
-
-def until(what: str, holds: Callable[[], bool], within_s: float = 600.0) -> None:
-    """Look twice a second. Raises RunError when it does not hold in time."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            raise RunError(f"not within {within_s:g} s: {what}")
-        time.sleep(_LOOK_S)
 
 
 def _sglctl(sglctl: Sglctl, *args: str) -> str:
@@ -145,7 +147,7 @@ def deployed(folder: Path, shape: Shape) -> Iterator[Environment]:
         key = _sglctl(sglctl, "status", "--show-key").strip()
         where = emulator_endpoint(sglctl)
         made = Environment(sglctl, where, _target(where, key))
-        until("all workers serve", lambda: _complete(made))
+        made.until("all workers serve", lambda: _complete(made))
         yield made
     except subprocess.TimeoutExpired as error:
         raise RunError(f"{error.cmd}: not over within {error.timeout:g} s") from error

@@ -17,7 +17,6 @@ from benchmarks.streams.fleet import (
     SPOT_WORKERS,
     Environment,
     RunError,
-    until,
 )
 from benchmarks.streams.load import Load, Record, Shape
 
@@ -62,7 +61,7 @@ def scale_in(made: Environment) -> Event:
     begun = time.time()
     try:
         made.autoscaling.set_desired_capacity(AutoScalingGroupName=ON_DEMAND, DesiredCapacity=_LEFT)
-        until("scale-in is over", lambda: made.settled(ON_DEMAND, _LEFT))
+        made.until("scale-in is over", lambda: made.settled(ON_DEMAND, _LEFT))
         blind = _blind_routers(made, begun)
     finally:
         made.ask("DELETE", f"faults/{fault['id']}")
@@ -82,7 +81,7 @@ def refresh(made: Environment) -> Event:
     """Every on-demand worker is replaced."""
     begun, count = time.time(), len(made.members(ON_DEMAND))
     made.refresh(ON_DEMAND, _REFRESH)
-    until("the replaced workers are gone", lambda: made.settled(ON_DEMAND, count))
+    made.until("the replaced workers are gone", lambda: made.settled(ON_DEMAND, count))
     return Event(_told(made, begun))
 
 
@@ -98,14 +97,16 @@ def spot(made: Environment) -> Event:
         now = {member["InstanceId"] for member in made.members(SPOT)}
         return not victims & now and made.settled(SPOT, SPOT_WORKERS)
 
-    until("Spot workers are replaced", replaced)
+    made.until("Spot workers are replaced", replaced)
     return Event(told)
 
 
 def routers(made: Environment) -> Event:
     """Each router is replaced, after its replacement serves, one after the other."""
     made.refresh(ROUTERS, {**_REFRESH, "InstanceWarmup": _ROUTER_WARM_UP_S})
-    until("two new routers serve", lambda: made.settled(ROUTERS, 2) and made.healthy_routers() == 2)
+    made.until(
+        "two new routers serve", lambda: made.settled(ROUTERS, 2) and made.healthy_routers() == 2
+    )
     return Event()
 
 
@@ -133,6 +134,9 @@ async def run(
         await load.ended(count)
     except TimeoutError as error:
         raise RunError(f"{load.most_open} of {shape.at_once} streams at once") from error
+    except asyncio.CancelledError:
+        made.abandoned.set()  # the thread above would go on for minutes
+        raise
     finally:
         load.finish()
         await running
