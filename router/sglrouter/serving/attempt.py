@@ -30,6 +30,7 @@ class Attempt(Answer, ABC):
     """`fleet`: whose model was asked for; metrics go by it. `tier`: where the request is now."""
 
     __slots__ = (
+        "_ahead",
         "_backlog",
         "_first_byte_s",
         "_half",
@@ -60,7 +61,7 @@ class Attempt(Answer, ABC):
         self.tier = fleet.name
         self.target: Target | None = None
         self.deadline = self._first_byte_s = 0.0
-        self.attempts = self.cached_tokens = self._backlog = 0
+        self.attempts = self.cached_tokens = self._ahead = self._backlog = 0
         self._probe = 0
         self.connecting: asyncio.Task[None] | None = None
         self._half: pairs.PrefillHalf | None = None
@@ -178,6 +179,13 @@ class Attempt(Answer, ABC):
         if self._upstream is not None:
             self._upstream.discard()
             self._upstream = None
+
+    def _observe_stream(self, worker: Worker) -> None:
+        """Tell the policy how long the worker took for the first byte of a stream."""
+        policy = self.router.policies.get(worker.fleet)
+        if policy is not None and self._half is None:
+            seconds = self.router.clock() - (self.deadline - self._first_byte_s)
+            policy.first_byte(worker.slot, self._backlog, self.cached_tokens, self._ahead, seconds)
 
     def _forget_backlog(self, worker: Worker) -> None:
         worker.backlog -= self._backlog

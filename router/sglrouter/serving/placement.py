@@ -205,6 +205,7 @@ class Placement(Attempt):
         choice = policy.choose(self.view, workers)
         worker = choice.worker
         self.cached_tokens, self._backlog = choice.cached_tokens, choice.new_tokens
+        self._ahead = worker.backlog
         worker.backlog += choice.new_tokens
         self.reason = choice.reason
         router.metrics.chosen(fleet.name, choice.reason)
