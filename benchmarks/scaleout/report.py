@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,15 @@ def starts_table(starts: Sequence[Start]) -> str:
                  for kind in kinds)]
         for name, field in TOTALS.items()
     ]  # fmt: skip
-    loads = [[s.load_average for s in starts if s.kind == kind] for kind in kinds]
-    rows.append(["load average at the request", *(_median(load) for load in loads)])
+    for name, field in (("processor time of the host", "cpu_s"),
+                        ("load average at the request", "load_average")):  # fmt: skip
+        values = [[getattr(s, field) for s in starts if s.kind == kind] for kind in kinds]
+        rows.append([name, *map(_median, values)])
     if COLD in kinds:
-        rows.append(["first token, ratio to cold", *(_ratio(starts, kind) for kind in kinds)])
+        first = [ratios(starts, kind, lambda s: s.seen.first_token_s) for kind in kinds]
+        cpu = [ratios(starts, kind, lambda s: s.cpu_s) for kind in kinds]
+        rows.append(["first token, ratio to cold", *map(_ratio, first)])
+        rows.append(["processor time, ratio to cold", *map(_ratio, cpu)])
     legend = [f"{kind}: {KINDS[kind].says}" for kind in kinds]
     return "\n".join([*table([["seconds", *kinds], *rows]), "", *legend, "", LIMITS])
 
@@ -64,15 +69,14 @@ def _median(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f}..{max(values):.1f})"
 
 
-def _ratio(starts: Sequence[Start], kind: str) -> str:
-    found = ratios(starts, kind)
+def _ratio(found: Sequence[float]) -> str:
     return f"{statistics.median(found):.2f} ({min(found):.2f}..{max(found):.2f})"
 
 
-def ratios(starts: Sequence[Start], kind: str) -> list[float]:
-    """First token of this kind to that of the cold start of the same round, for each round."""
-    cold = [start.seen.first_token_s for start in starts if start.kind == COLD]
-    those = [start.seen.first_token_s for start in starts if start.kind == kind]
+def ratios(starts: Sequence[Start], kind: str, figure: Callable[[Start], float]) -> list[float]:
+    """A figure of this kind to that of the cold start of the same round, for each round."""
+    cold = [figure(start) for start in starts if start.kind == COLD]
+    those = [figure(start) for start in starts if start.kind == kind]
     return [one / other for one, other in zip(those, cold, strict=False)]
 
 
@@ -104,8 +108,8 @@ def document(starts: Sequence[Start], outcomes: Sequence[Outcome]) -> dict[str, 
             "architecture": platform.machine(),
         },
         "starts": [asdict(start) for start in starts],
-        "ratios_to_cold": {
-            kind: [round(ratio, 3) for ratio in ratios(starts, kind)]
+        "first_token_ratios_to_cold": {
+            kind: [round(r, 3) for r in ratios(starts, kind, lambda s: s.seen.first_token_s)]
             for kind in dict.fromkeys(start.kind for start in starts)
         },
         "events": [_told(outcome) for outcome in outcomes],

@@ -35,17 +35,19 @@ class Seen:
 class Start:
     """One start. `phases`: row → seconds; they add up to `seen.first_token_s`.
 
+    `cpu_s`: processor time of its host from the request to the first token; unlike the others
+    hardly what else runs on the machine, whose `load_average` was that at the request.
     `timeline` is the agent's; `drawing` is what `sglctl workers timeline --from` draws.
-    `load_average`: the machine's at the request, what else ran there included.
     """
 
     kind: str
     instance_id: str
     seen: Seen
     phases: Mapping[str, float]
+    cpu_s: float
+    load_average: float
     timeline: Sequence[Mapping[str, Any]]
     drawing: Mapping[str, Any]
-    load_average: float
 
 
 def ready_at(journal: str) -> float:

@@ -90,10 +90,11 @@ def test_a_ratio_is_of_starts_of_one_round() -> None:
     """What else the machine did in that round falls on both."""
 
     def start(kind: str, first_token_s: float) -> Start:
-        return Start(kind, "i-1", replace(SEEN, first_token_s=first_token_s), {}, (), {}, 1.0)
+        return Start(kind, "i-1", replace(SEEN, first_token_s=first_token_s), {}, 1, 1, (), {})
 
     starts = [start("cold", 20), start("filled", 10), start("cold", 60), start("filled", 45)]
-    assert report.ratios(starts, "filled") == [0.5, 0.75]
+    found = report.ratios(starts, "filled", lambda start: start.seen.first_token_s)
+    assert found == [0.5, 0.75]
 
 
 def test_clients_go_on_past_their_count_until_the_event_is_over(
