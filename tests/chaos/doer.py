@@ -95,7 +95,9 @@ class Doer:
 
     async def _refresh(self, action: actions.Refresh) -> None:
         preferences = {"MinHealthyPercentage": action.min_healthy,
-                       "MaxHealthyPercentage": action.max_healthy, "InstanceWarmup": 0}  # fmt: skip
+                       "MaxHealthyPercentage": action.max_healthy}  # fmt: skip
+        if action.of == "workers":
+            preferences["InstanceWarmup"] = 0  # their launch hook knows when they serve
         group = self.fleet.group if action.of == "workers" else ROUTERS
         await self._call("autoscaling", "start_instance_refresh",
                          AutoScalingGroupName=group, Preferences=preferences)  # fmt: skip
@@ -209,7 +211,7 @@ class Doer:
 
     async def _partition(self, action: actions.Partition) -> Undo:
         address = self.workers[action.worker][1]
-        table = f"sglctl_chaos_{os.getpid()}_{self.fleet.name}_{action.worker}"
+        table = host.table_name(self.fleet.name, action.worker)
         await asyncio.to_thread(host.cut_off, table, address)
         return partial(asyncio.to_thread, host.connect_again, table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 from tests.chaos.errors import StageError
 
 _COMMANDS = {"agent": b"sglworker\0agent", "engine": b"sglocal.stub_engine", "router": b"sglrouter"}
+_TABLE = re.compile(r"sglctl_chaos_(?P<pid>\d+)_\w+")
 _LIBFAKETIME = "faketime/libfaketime.so.1"
 _TOOL_TIMEOUT_S = 10
 
@@ -78,6 +80,24 @@ def connect_again(table: str) -> None:
     """Remove the table; nothing where it is gone."""
     if table in tables():
         _nft(f"delete table ip {table}")
+
+
+def sweep() -> None:
+    """Remove tables of ours whose process was killed before it could."""
+    for table in tables():
+        owner = _TABLE.fullmatch(table)
+        if owner and not Path(f"/proc/{owner['pid']}").exists():
+            connect_again(table)
+
+
+def table_name(fleet: str, worker: int) -> str:
+    """Of this process's table for a worker."""
+    return f"sglctl_chaos_{os.getpid()}_{fleet}_{worker}"
+
+
+def own_tables() -> set[str]:
+    """Tables that this process made and has not removed."""
+    return {name for name in tables() if name.startswith(f"sglctl_chaos_{os.getpid()}_")}
 
 
 def tables() -> set[str]:

@@ -24,8 +24,8 @@ Say = Callable[[str], None]
 
 #: Longest wait until every worker answers somebody, before anything happens.
 _FLOWING_S = 30.0
-_AT_REST_S = 15.0
-_PREPARE_S = 90.0
+_AT_REST_S = 45.0
+_PREPARE_S = 120.0
 #: The load goes on for so long after the fleet is as wanted: a late fault would meet it.
 _AFTERWARDS_S = 1.0
 #: And until as many requests are complete as the scenario wants, at most for so long.

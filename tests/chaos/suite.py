@@ -19,6 +19,7 @@ _STRAYS_S = 15.0
 
 async def play_all(stage: Stage, scenarios: Sequence[Scenario], say: Say) -> list[Played]:
     """In the order of `scenarios`, whatever the order they ended in."""
+    host.sweep()
     waiting = [one for one in scenarios if not (one.alone or one.last)]
     alone = [one for one in scenarios if one.alone and not one.last]
     last = [one for one in scenarios if one.last]
@@ -76,4 +77,4 @@ async def left_at_the_end(stage: Stage) -> list[str]:
             return [*(f"fault {row}" for row in faults), *view.strays(alive)]
 
         wrong = await rest.until_nothing(look, _STRAYS_S)
-    return [*wrong, *(f"nft table {name}" for name in host.tables() if "sglctl_chaos" in name)]
+    return [*wrong, *(f"nft table {name}" for name in host.own_tables())]
