@@ -40,6 +40,7 @@ class Event:
 
     told: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    hooked: bool = True  # their hook waits for their drain
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def spot(made: Environment) -> Event:
         return not victims & now and made.settled(SPOT, SPOT_WORKERS)
 
     made.until("Spot workers are replaced", replaced)
-    return Event(told)
+    return Event(told, hooked=False)  # EC2 ends them; no hook waits for that
 
 
 def routers(made: Environment) -> Event:
@@ -147,4 +148,5 @@ async def run(
 
 def _left(made: Environment, event: Event, records: list[Record]) -> list[Leaving]:
     chosen = events.chosen(made.consoles(), event.told)
-    return leavings(event.told, chosen, events.completed(made.log()), records)
+    completed = events.completed(made.log()) if event.hooked else {}
+    return leavings(event.told, chosen, completed, records)
