@@ -15,7 +15,7 @@ _LATELY_S = 60
 _LATELY_KEPT = 0.5 ** (1 / (_LATELY_S * _SWEEPS_PER_S))
 #: So much of what a worker was sent above the mean counts as its burden, and as much below it the
 #: other way, to this many tokens: it is to part idle workers, not to outweigh what waits.
-_BURDEN_SHARE, _BURDEN_MOST = 0.05, 1000.0
+_BURDEN_SHARE, _BURDEN_MOST = 0.05, 4000.0
 #: Half of what is known of a worker's speed is forgotten after this time without samples.
 _SPEED_S = 300
 _SPEED_KEPT = 0.5 ** (1 / (_SPEED_S * _SWEEPS_PER_S))
