@@ -4,7 +4,7 @@ SGLCTL = .venv/bin/sglctl
 export SGLCTL_ENV = $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router compare-router soak
+.PHONY: help setup deploy plan apply test test-quick lint format status destroy clean lock bench-router bench-scaleout bench-streams compare-router soak chaos
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,19 @@ lock: setup ## Write requirements/*.txt anew from pyproject.toml
 bench-router: setup ## Our router's cost beside nginx, sglang-router and smg, line by line
 	@.venv/bin/python -m benchmarks.router $(ARGS)
 
+bench-scaleout: setup ## Warm against cold starts, and streams through all that takes hosts away
+	@.venv/bin/python -m benchmarks.scaleout $(ARGS)
+
+bench-streams: setup ## 10,000 streams through scale-in, refresh, Spot notices and new routers: none breaks
+	@$(SGLCTL) doctor --install --quiet --for tests || true
+	@.venv/bin/python -m benchmarks.streams $(ARGS)
+
 soak: setup ## 100,000 requests under random faults; every client outcome accounted for
 	@.venv/bin/python -m benchmarks.soak $(ARGS)
+
+chaos: setup ## What may happen to a fleet, played on one: every promise held, nothing left behind
+	@$(SGLCTL) doctor --install --quiet --for tests || true
+	@.venv/bin/python -m tests.chaos $(ARGS)
 
 compare-router: setup ## What ours, sglang-router and smg do in the same situations
 	@.venv/bin/python -m benchmarks.router.behaviour $(ARGS)

@@ -1,7 +1,8 @@
 """Policies against each other on workloads that are data, in a simulated fleet.
 
 `pooled` is the bound: all workers share one cache of their common size, and the least loaded gets
-a request; `pooled, least work` knows the tokens that wait on each, too. The peers' rules are own
+a request; `pooled, least work` knows the tokens that wait on each, too. A line is judged by the
+median of its seeds' ratios, and more loosely by the worst. The peers' rules are own
 implementations of what their documentation says. Exit code 1: a line does not hold.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,27 +50,28 @@ def run(
     groups: Sequence[WorkerGroup],
     seeds: Sequence[Sequence[Conversation]],
     routers: int = 1,
-) -> Row:
-    outcomes = [
+) -> list[Row]:
+    """A row for each seed."""
+    outcomes = (
         Simulation(groups, maker(name), routers, pooled=name in POOLED).run(conversations)
         for conversations in seeds
-    ]
-    return summarise(name, routers, outcomes)
+    )
+    return [summarise(name, routers, outcome) for outcome in outcomes]
 
 
-def run_file(path: Path, arguments: argparse.Namespace) -> tuple[list[Row], list[Line]]:
+def run_file(path: Path, arguments: argparse.Namespace) -> tuple[list[list[Row]], list[Line]]:
     workload, seeds = load(path, arguments.workers)
-    rows = [run(name, workload.workers, seeds) for name in arguments.policy or NAMES]
+    runs = [run(name, workload.workers, seeds) for name in arguments.policy or NAMES]
     if arguments.routers > 1:
-        rows.append(run("prefix_aware", workload.workers, seeds, arguments.routers))
-    lines = judge(workload.name, rows)
+        runs.append(run("prefix_aware", workload.workers, seeds, arguments.routers))
+    lines = judge(workload.name, runs)
     if arguments.output == "table":
         held_out = "" if workload.tuned_on else " (held out: nothing was tuned on it)"
-        busy = f"prefill busy {rows[0].busy:.0%}"
+        busy = f"prefill busy {statistics.median(row.busy for row in runs[0]):.0%}"
         title = f"\n{workload.name}: {workload.about}{held_out}; {busy}"
-        sys.stdout.write(render(title, rows, lines) + "\n")
+        sys.stdout.write(render(title, runs, lines) + "\n")
         sys.stdout.flush()
-    return rows, lines
+    return runs, lines
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -92,17 +95,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    rows, lines = {}, []
+    runs, lines = {}, []
     for path in arguments.workload:
         try:
-            rows[path.stem], judged = run_file(path, arguments)
+            runs[path.stem], judged = run_file(path, arguments)
         except (OSError, ValueError, KeyError) as error:
             sys.stderr.write(f"{path}: {error}\n")
             return 2
         lines += judged
     if arguments.output == "json":
-        plain = {name: [dataclasses.asdict(row) for row in some] for name, some in rows.items()}
-        document = {"rows": plain, "lines": [dataclasses.asdict(line) for line in lines]}
+        plain = {
+            name: [[dataclasses.asdict(row) for row in rows] for rows in some]
+            for name, some in runs.items()
+        }
+        document = {"runs": plain, "lines": [dataclasses.asdict(line) for line in lines]}
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     return 0 if all(line.passed for line in lines) else 1
 

@@ -43,7 +43,8 @@ def table(verdicts: Sequence[Verdict], simulated: Sequence[SimulatedLine] = ()) 
     for item in simulated:
         name = f"simulated, {item.workload}: {item.what}"
         state = _STATES[item.passed]
-        rows.append(f"{name:62} {item.value:>9.3f} {'':>13} {item.bound:>8}  {state}")
+        worst = f"worst {item.worst:.3f}"
+        rows.append(f"{name:62} {item.value:>9.3f} {worst:>13} {item.bound:>8}  {state}")
     return "\n".join(rows)
 
 

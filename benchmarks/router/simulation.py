@@ -17,11 +17,13 @@ _RUN_S = 1800.0
 
 @dataclass(frozen=True)
 class SimulatedLine:
-    """A line as the simulation judged it, against one pooled cache or one router."""
+    """A line as the simulation judged it, against one pooled cache or one router: the median of
+    its seeds and the worst."""
 
     workload: str
     what: str
     value: float
+    worst: float
     bound: str
     passed: bool
 

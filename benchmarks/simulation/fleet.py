@@ -16,10 +16,11 @@ from typing import Any
 
 from benchmarks.simulation.workload import ENGINE_BLOCK_TOKENS, Conversation, Turn, WorkerGroup
 from sglrouter.fleet.owner import owner
-from sglrouter.policy import Policy
+from sglrouter.policy import Choice, Policy
 from sglrouter.policy.prompt import Prompt
 
 REPORT_S = 0.5
+SWEEP_S = 0.25
 
 
 class Cache:
@@ -146,6 +147,7 @@ class Simulation:
             self._at(
                 conversation.start_s, self._arrive, conversation, 0, conversation.shared_tokens
             )
+        self._at(0.0, self._sweep)
         if len(self.routers) > 1:
             self._at(0.0, self._report)
         now = 0.0
@@ -168,10 +170,12 @@ class Simulation:
         blocks = conversation.engine_blocks(tokens)
         cached = engine.cache.match(blocks)
         engine.cache.add(blocks)
-        expected = tokens - cached if self.pooled else choice.new_tokens
+        if self.pooled:
+            choice.new_tokens = tokens - cached
+        ahead = worker.backlog
         worker.last_chosen = next(router.choices)
         worker.in_flight += 1
-        worker.backlog += expected
+        worker.backlog += choice.new_tokens
         engine.in_flight += 1
         group = engine.group
         work_s = group.overhead_s + (tokens - cached) / group.prefill_tokens_per_s
@@ -180,11 +184,16 @@ class Simulation:
         sample = Sample(now, first - now, tokens, cached, choice.reason, worker.slot)
         self._samples.append(sample)
         itl_s = group.itl_s + group.itl_per_request_s * engine.in_flight
-        self._at(first, self._first_token, worker, expected)
+        self._at(first, self._first_token, router, choice, ahead, first - now)
         self._at(first + turn.output * itl_s, self._done, worker, conversation, n, tokens, turn)
 
-    def _first_token(self, now: float, worker: Seen, expected: int) -> None:
-        worker.backlog -= expected
+    def _first_token(
+        self, now: float, router: Router, choice: Choice[Seen], ahead: int, seconds: float
+    ) -> None:
+        choice.worker.backlog -= choice.new_tokens
+        router.policy.first_byte(
+            choice.worker.slot, choice.new_tokens, choice.cached_tokens, ahead, seconds
+        )
 
     def _done(
         self, now: float, worker: Seen, conversation: Conversation, n: int, tokens: int, turn: Turn
@@ -196,6 +205,12 @@ class Simulation:
         worker.engine.cache.add(conversation.engine_blocks(context))
         if n + 1 < len(conversation.turns):
             self._at(now + turn.pause_s, self._arrive, conversation, n + 1, context)
+
+    def _sweep(self, now: float) -> None:
+        for router in self.routers:
+            router.policy.sweep()
+        if self._open:
+            self._at(now + SWEEP_S, self._sweep)
 
     def _report(self, now: float) -> None:
         """Agents tell each router what is on them."""

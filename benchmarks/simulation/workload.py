@@ -78,7 +78,7 @@ class Workload(_Part):
     tuned_on: bool
     workers: tuple[WorkerGroup, ...]
     clients: Clients | None = None
-    seeds: tuple[int, ...] = (1, 2)
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)

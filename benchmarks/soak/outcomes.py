@@ -45,6 +45,10 @@ class Ask:
     stream: bool
     prompt: str
 
+    def is_of(self, document: Mapping[str, Any], number: int) -> bool:
+        """Whether it is this request's answer, or the event of this number of it."""
+        return (document.get("nonce"), document.get("number")) == (self.nonce, number)
+
 
 @dataclass
 class Seen:
@@ -81,7 +85,7 @@ def _document(ask: Ask, seen: Seen) -> Outcome:
     document = _parsed(seen.body)
     if document is None:
         return Outcome.SILENT
-    return Outcome.COMPLETE if _is_of(ask, document, ask.tokens) else Outcome.WRONG
+    return Outcome.COMPLETE if ask.is_of(document, ask.tokens) else Outcome.WRONG
 
 
 def _stream(ask: Ask, seen: Seen) -> Outcome:
@@ -92,19 +96,16 @@ def _stream(ask: Ask, seen: Seen) -> Outcome:
     failed = any(document is not None and "error" in document for document in documents)
     if failed:
         return Outcome.DONE_AFTER_ERROR if done else Outcome.ERROR_EVENT
-    if any(not _is_of(ask, document, index) for index, document in enumerate(documents)):
+    if any(
+        document is None or not ask.is_of(document, index)
+        for index, document in enumerate(documents)
+    ):
         return Outcome.WRONG
     if done == [len(events) - 1] and len(documents) == ask.tokens and not rest:
         return Outcome.COMPLETE
     if done:
         return Outcome.WRONG
     return Outcome.CUT if seen.cut else Outcome.SILENT
-
-
-def _is_of(ask: Ask, document: Mapping[str, Any] | None, number: int) -> bool:
-    return document is not None and (document.get("nonce"), document.get("number")) == (
-        ask.nonce, number,
-    )  # fmt: skip
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -126,7 +126,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # How many requests wait for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from sglocal.serve import serve
 
     return serve(_settings(arguments))

@@ -62,10 +62,12 @@ class Daemon:
     def start(self, listener: socket.socket) -> None:
         """Make the hosts' network, listen there and on `listener`, start the loops."""
         from sglocal.aws.app import AwsApp
+        from sglocal.aws.attempts import Attempts
         from sglocal.aws.faults import FaultyApp
         from sglocal.wsgi import Server
 
-        app = self._app(FaultyApp(AwsApp(self.emulator), self.emulator, self.extensions.faults))
+        aws = FaultyApp(AwsApp(self.emulator), self.emulator, self.extensions.faults)
+        app = self._app(Attempts(aws))
         self.driver.prepare(None)
         sockets = [listener]
         if self.driver.name == "containers":

@@ -38,11 +38,14 @@ def _make(service: str) -> Any:
 
 def call(service: str, operation: Callable[[Any], T]) -> T:
     """`operation(client)` with a client of `service`. Raises AwsError. Blocks."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
         with _lock:  # making a client is not thread-safe, using one is
             made = _make(service)
         return operation(made)
+    except NoCredentialsError as error:
+        _make.cache_clear()  # metadata was slow: a client never asks it again
+        raise AwsError(f"{service}: {error}") from error
     except (BotoCoreError, ClientError) as error:
         raise AwsError(f"{service}: {error}") from error

@@ -58,11 +58,20 @@ module "worker_fleet" {
   vpc_id                   = module.network.vpc_id
 }
 
+module "worker_pair" {
+  source   = "../modules/worker_pair"
+  for_each = { for name, fleet in var.fleets : name => fleet.prefill_for if fleet.prefill_for != null }
+
+  decode_security_group_id  = module.worker_fleet[each.value].security_group_id
+  prefill_security_group_id = module.worker_fleet[each.key].security_group_id
+}
+
 module "observability" {
   source = "../modules/observability"
 
-  environment   = var.environment
-  fleets        = { for name, fleet in var.fleets : name => { min = try(fleet.groups.on_demand.min, 0) + try(fleet.groups.spot.min, 0) } }
+  environment = var.environment
+  # Routers report a pair by its decode fleet.
+  fleets        = { for name, fleet in var.fleets : name => { min = try(fleet.groups.on_demand.min, 0) + try(fleet.groups.spot.min, 0) } if fleet.prefill_for == null }
   load_balancer = module.router.load_balancer
   observability = var.observability
   region        = var.region

@@ -48,6 +48,7 @@ variable "fleets" {
       iops            = optional(number, 3000)
       throughput_mbps = optional(number, 125)
     })
+    prefill_for      = optional(string)
     engine_port      = optional(number, 30000)
     agent_port       = optional(number, 30080)
     launch_timeout_s = optional(number, 1800)
@@ -59,6 +60,11 @@ variable "fleets" {
   validation {
     condition     = length(var.fleets) > 0
     error_message = "fleets must name one fleet at least."
+  }
+
+  validation {
+    condition     = alltrue([for name, fleet in var.fleets : fleet.prefill_for == null || (contains(keys(var.fleets), coalesce(fleet.prefill_for, name)) && fleet.prefill_for != name)])
+    error_message = "fleets: prefill_for must name another of them."
   }
 
   # The groups of a fleet `a` are sgl-<env>-a-ondemand and -spot; a fleet `a-spot` would be confused with them by eye.

@@ -19,6 +19,7 @@ class FakeDriver:
         self.specs: dict[str, HostSpec] = {}
         self.states: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []
+        self.graces: dict[str, float] = {}
         self.networks: set[str] = set()
         self.answers: dict[str, int | None] = {}
         self.refuse_launch = ""
@@ -59,6 +60,7 @@ class FakeDriver:
         self._enter("start", instance_id, "running")
 
     def terminate(self, instance_id: str, *, graceful_s: float = 0.0) -> None:
+        self.graces[instance_id] = graceful_s
         self._enter("terminate", instance_id, "gone")
 
     def _enter(self, call: str, instance_id: str, state: str) -> None:

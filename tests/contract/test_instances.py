@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,15 @@ def test_a_host_that_cannot_start_ends_its_instance_with_a_reason(cloud: Any) ->
         "Code": "Server.InternalError",
         "Message": "host did not start: no space left on device",
     }
+
+
+def test_a_terminated_host_has_the_time_that_a_routers_drain_takes(cloud: Any) -> None:
+    """Its notice (15 s) and the streams that other routers sent it: no hook knows of those."""
+    instance_id = run(cloud)
+    cloud.until(lambda: cloud.instance_state(instance_id) == "running")
+    cloud.client("ec2").terminate_instances(InstanceIds=[instance_id])
+    cloud.until(lambda: cloud.instance_state(instance_id) == "terminated")
+    assert cloud.driver.graces[instance_id] >= 45.0
 
 
 def test_a_host_gets_address_keys_tags_user_data_and_the_endpoint(sglocal: Any) -> None:
@@ -84,6 +94,24 @@ def test_stopping_and_starting_waits_for_the_host(cloud: Any) -> None:
     cloud.client("ec2").start_instances(InstanceIds=[instance_id])
     cloud.until(lambda: cloud.instance_state(instance_id) == "running")
     assert [call for call, _ in cloud.driver.calls] == ["launch", "stop", "start"]
+
+
+def test_an_instance_that_is_started_again_is_launched_anew(cloud: Any) -> None:
+    """LaunchTime is that of the last start; instance metadata tells it as pendingTime."""
+    ec2, instance_id = cloud.client("ec2"), run(cloud)
+
+    def launched() -> datetime:
+        found = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        launch_time: datetime = found[0]["Instances"][0]["LaunchTime"]
+        return launch_time
+
+    cloud.until(lambda: cloud.instance_state(instance_id) == "running")
+    first = launched()
+    ec2.stop_instances(InstanceIds=[instance_id])
+    cloud.until(lambda: cloud.instance_state(instance_id) == "stopped")
+    cloud.until(lambda: datetime.now(UTC) > first + timedelta(seconds=1))
+    ec2.start_instances(InstanceIds=[instance_id])
+    assert launched() > first
 
 
 def test_a_terminated_instance_loses_its_host(cloud: Any) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,27 @@ def emulator_endpoint(sglctl: Sglctl) -> dict[str, Any]:
     file = sglctl.state / sglctl.environment / "local" / "endpoint.json"
     document: dict[str, Any] = json.loads(file.read_text())
     return document
+
+
+def emulator_log(sglctl: Sglctl, lines: int) -> str:
+    """The end of the daemon's log: refused calls and answers that were lost are there."""
+    file = sglctl.state / sglctl.environment / "local" / "daemon.log"
+    if not file.is_file():
+        return f"--- no {file}"
+    return "\n--- emulator\n" + "\n".join(file.read_text().splitlines()[-lines:])
+
+
+def await_ssh(ssh: list[str], deadline_s: float = 60.0) -> None:
+    """Wait until `ssh` with these arguments logs in: a host is up before its sshd answers."""
+    deadline = time.monotonic() + deadline_s
+    command = ["ssh", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes", *ssh, "true"]
+    while True:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if tried.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"no ssh within {deadline_s:g} s: {tried.stderr[-1000:]}")
+        time.sleep(0.2)
 
 
 def emulator_client(where: dict[str, Any], service: str) -> Any:

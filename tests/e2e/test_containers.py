@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scaleout.environment import ON_DEMAND, Environment
+from benchmarks.scaleout.events import EVENTS
+from benchmarks.scaleout.measure import KINDS, Kind, measure, prepare
+from benchmarks.scaleout.streams import through
 from sglctl.ansible.keys import ephemeral_key
 from sglctl.aws.run_command import RunCommand
 from sglctl.images.ssh_config import aliases, write_ssh_config
@@ -180,6 +184,60 @@ def test_scale_in_under_load_cuts_no_stream(fleet: Sglctl) -> None:
     assert [r for r in results if not r.complete] == []
     assert len({r.worker for r in results}) == 2
     assert fleet.json("status")["ready_workers"] == 1
+
+
+@pytest.fixture
+def pool(fleet: Sglctl) -> Iterator[Environment]:
+    """The fleet while its group may have a warm pool; afterwards as Terraform describes it."""
+    environment = Environment(fleet)
+    try:
+        yield environment
+    finally:
+        environment.autoscaling.delete_warm_pool(AutoScalingGroupName=ON_DEMAND, ForceDelete=True)
+        EVENTS["scale-in"].happen(environment)
+
+
+def test_a_stopped_worker_of_the_pool_serves_and_returns_to_a_running_pool(
+    pool: Environment,
+) -> None:
+    """Hydrated and stopped; in service at a scale-out; back, its engine stopped by the agent's
+    control; in service again, its engine started by it."""
+    filled = prepared(pool, KINDS["filled"])
+    assert measure(pool, KINDS["filled"]).instance_id == filled
+    warm = prepared(pool, KINDS["running"])
+    assert json.loads(pool.shell(warm, "sglworker state"))["state"] == "warmed"
+    assert engine_of(pool, warm) == {"ActiveState": "inactive", "Result": "success"}
+    assert pool.shell(warm, "cat /run/sglworker/engine.taken") == "stopped\n"
+    again = measure(pool, KINDS["running"])
+    assert again.instance_id == warm
+    assert engine_of(pool, warm) == {"ActiveState": "active", "Result": "success"}
+    assert pool.shell(warm, "cat /run/sglworker/engine.taken") == "started\n"
+
+
+def prepared(environment: Environment, kind: Kind) -> str:
+    """The instance that the pool holds, as this kind of start needs it."""
+    prepare(environment, kind)
+    members = environment.members(ON_DEMAND)
+    (warm,) = [name for name, state in members.items() if state.startswith("Warmed:")]
+    return warm
+
+
+def engine_of(environment: Environment, instance_id: str) -> dict[str, str]:
+    shown = environment.shell(
+        instance_id, "systemctl show sglang-engine --property=ActiveState,Result"
+    )
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("event", ["instance refresh", "router restarts"])
+def test_no_stream_is_lost_while_the_fleet_is_replaced_under_it(fleet: Sglctl, event: str) -> None:
+    """Streams from before its begin until after its end, every one of them whole."""
+    environment = Environment(fleet)
+    EVENTS[event].prepare(environment)
+    outcome = asyncio.run(through(environment, EVENTS[event], count=20, at_once=8, tokens=40))
+    assert (outcome.truncated, outcome.failed) == ((), ())
+    assert outcome.streams >= 20
+    assert 0 < outcome.under_way < outcome.during
 
 
 def test_a_killed_engine_is_restarted_and_its_worker_serves_again(fleet: Sglctl) -> None:

@@ -9,15 +9,77 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.e2e.harness import Sglctl, leftovers, move_listener
+from tests.e2e.harness import (
+    Sglctl,
+    emulator_client,
+    emulator_endpoint,
+    leftovers,
+    move_listener,
+)
 
 pytestmark = pytest.mark.timeout(1200)
+
+GROUP = "sgl-local-chat-ondemand"
+
+
+def set_desired(autoscaling: Any, count: int) -> None:
+    autoscaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=count)
+
+
+def warm_pool(autoscaling: Any) -> list[dict[str, Any]]:
+    answer = autoscaling.describe_warm_pool(AutoScalingGroupName=GROUP)
+    return list(answer["Instances"])
+
+
+def warm_members(autoscaling: Any) -> list[str]:
+    return [member["LifecycleState"] for member in warm_pool(autoscaling)]
+
+
+def warm_ids(autoscaling: Any) -> list[str]:
+    return [member["InstanceId"] for member in warm_pool(autoscaling)]
+
+
+def agent_state(local: Sglctl, instance_id: str) -> dict[str, Any] | None:
+    """What its agent says; None while nobody answers."""
+    where = emulator_endpoint(local)["endpoint"]
+    hosts = httpx.get(f"{where}/_sglocal/status", timeout=30, trust_env=False).json()["hosts"]
+    address = next(host["address"] for host in hosts if host["instance_id"] == instance_id)
+    try:
+        answer = httpx.get(f"http://{address}:30080/state", timeout=5, trust_env=False)
+    except httpx.TransportError:
+        return None
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def serving(autoscaling: Any, local: Sglctl) -> set[str]:
+    """Instances in service whose agent is ready and whose engine answers."""
+    (group,) = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])[
+        "AutoScalingGroups"
+    ]
+    ids = [m["InstanceId"] for m in group["Instances"] if m["LifecycleState"] == "InService"]
+    told = {instance_id: agent_state(local, instance_id) for instance_id in ids}
+    return {name for name, one in told.items() if one and one["state"] == "ready" and answers(one)}
+
+
+def answers(told: dict[str, Any]) -> bool:
+    health = httpx.get(f"{told['engine_url']}/health", timeout=5, trust_env=False)
+    return health.status_code == 200
+
+
+def until(what: str, holds: Callable[[], bool], within_s: float = 240.0) -> None:
+    """Look twice a second, whatever the machine is busy with."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +105,46 @@ def test_a_stub_fleet_scales_from_two_to_four_routable_workers(local: Sglctl) ->
     local.run("scale", "--min", "4", "--yes")
     assert local.json("status")["ready_workers"] == 4
     local.run("plan", expect=0)
+
+
+@pytest.fixture(params=["Stopped", "Running"])
+def pool(local: Sglctl, request: pytest.FixtureRequest) -> Iterator[tuple[Any, str]]:
+    """A warm pool beside two workers, to which scale-in returns them; its client and state."""
+    local.run("scale", "--min", "1", "--desired", "2", "--yes")
+    autoscaling = emulator_client(emulator_endpoint(local), "autoscaling")
+    state = str(request.param)
+    autoscaling.put_warm_pool(
+        AutoScalingGroupName=GROUP, PoolState=state, MinSize=0, MaxGroupPreparedCapacity=2,
+        InstanceReusePolicy={"ReuseOnScaleIn": True},
+    )  # fmt: skip
+    try:
+        yield autoscaling, state
+    finally:
+        autoscaling.delete_warm_pool(AutoScalingGroupName=GROUP, ForceDelete=True)
+        until("the pool is gone", lambda: not warm_members(autoscaling))
+
+
+def test_a_worker_goes_back_to_the_warm_pool_and_serves_again_twice(
+    local: Sglctl, pool: tuple[Any, str]
+) -> None:
+    """Its engine stops and starts as its agent wants; the instance stays the same."""
+    for _ in range(2):
+        there_and_back(local, *pool, workers=2)
+
+
+def there_and_back(local: Sglctl, autoscaling: Any, state: str, workers: int) -> None:
+    set_desired(autoscaling, workers - 1)
+    until("a worker is warm", lambda: warm_members(autoscaling) == [f"Warmed:{state}"])
+    (warm,) = warm_ids(autoscaling)
+    if state == "Running":
+        told = agent_state(local, warm)
+        assert told is not None
+        assert told["state"] == "warmed"
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{told['engine_url']}/health", trust_env=False)
+    set_desired(autoscaling, workers)
+    until("it serves again", lambda: warm in serving(autoscaling, local))
+    assert warm_members(autoscaling) == []
 
 
 def test_scale_beyond_its_own_maximum_changes_nothing(local: Sglctl) -> None:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.e2e.harness import Sglctl, copy_checkout, leftovers
+from tests.e2e.harness import Sglctl, copy_checkout, emulator_log, leftovers
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -27,7 +27,9 @@ def test_prod_deploys_from_its_own_file_against_the_emulator(
             ["make", "--no-print-directory", "deploy", "ENV=prod"],
             cwd=prod.root, env=prod.env(), capture_output=True, text=True, timeout=600,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert done.returncode == 0, (
+            done.stdout[-3000:] + done.stderr[-3000:] + emulator_log(prod, 60)
+        )
         assert len(re.findall(r"\d+ passed, 0 failed, 0 skipped", done.stdout)) == 2
         prod.run("plan", expect=0)
         prod.run("destroy", "--yes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from sglctl.images.bake_host import bake_host
 from sglctl.images.inputs import role_of
 from sglctl.images.materials import gather
 from sglctl.images.registry import find_image
-from tests.e2e.harness import ROOT, Sglctl, emulator_client, emulator_endpoint
+from tests.e2e.harness import ROOT, Sglctl, await_ssh, emulator_client, emulator_endpoint
 
 pytestmark = [
     pytest.mark.containers,
@@ -59,14 +60,15 @@ def test_the_second_run_of_an_image_playbook_changes_nothing(
     }
     (tmp_path / "variables.json").write_text(json.dumps(variables))
     with bake_host(ec2, image.image_id, f"twice-{name}", tmp_path) as host:
-        ssh = (
-            f"-o ProxyCommand='nsenter --net=/run/netns/{where['hub']} nc %h %p'"
-            " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-        )
+        options = [
+            "-o", f"ProxyCommand=nsenter --net=/run/netns/{where['hub']} nc %h %p",
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+        ]  # fmt: skip
+        await_ssh([*options, "-i", str(host.private_key), f"root@{host.address}"])
         command = [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i", f"{host.address},", "-u", "root", "--private-key", str(host.private_key),
-            "--ssh-common-args", ssh, "-e", f"@{tmp_path / 'variables.json'}",
+            "--ssh-common-args", shlex.join(options), "-e", f"@{tmp_path / 'variables.json'}",
             "--skip-tags", "image_cleanup",
             str(ROOT / "ansible" / "playbooks" / f"{role_of(need)}-image.yml"),
         ]  # fmt: skip

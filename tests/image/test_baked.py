@@ -54,6 +54,30 @@ def test_sigterm_reaches_the_engines_main_process_only(worker: Any) -> None:
     assert shown == "KillMode=mixed"
 
 
+def test_the_engines_control_waits_for_the_agents_word_from_boot_on(worker: Any) -> None:
+    """Also for a word that was written before systemd looked, or while the last one is obeyed."""
+    assert worker.service("sglang-engine-control.path").is_enabled
+    shown = worker.check_output(
+        "systemctl show sglang-engine-control.path --property=Paths,Unit,LoadState"
+    )
+    assert set(shown.splitlines()) == {
+        "Paths=/run/sglworker/engine.wanted (PathExists)",
+        "Unit=sglang-engine-control.service",
+        "LoadState=loaded",
+    }
+
+
+def test_the_engines_control_gives_a_stop_all_the_time_it_may_take(worker: Any) -> None:
+    """Killed before, it would leave the engine's stop without anybody who waits for it."""
+    stop_us = worker.check_output(
+        "systemctl show sglang-engine.service --property=TimeoutStopUSec --value"
+    )
+    control_us = worker.check_output(
+        "systemctl show sglang-engine-control.service --property=TimeoutStartUSec --value"
+    )
+    assert (stop_us, control_us) == ("2min", "2min 30s")
+
+
 @pytest.mark.parametrize("name", ["sglworker", "sglang"])
 def test_nobody_can_log_in_as_a_workers_users(worker: Any, name: str) -> None:
     """System users without a shell."""

@@ -49,6 +49,14 @@ def test_a_worker_is_ready_with_the_model_that_was_baked(worker: Any) -> None:
     assert state["engine_version"] == manifest["engine"]["version"]
 
 
+def test_the_engines_control_listens(worker: Any) -> None:
+    """Its path unit waits; its service runs only for a word of the agent's."""
+    shown = worker.check_output(
+        "systemctl show sglang-engine-control.path --property=ActiveState,SubState,Result"
+    )
+    assert set(shown.splitlines()) == {"ActiveState=active", "SubState=waiting", "Result=success"}
+
+
 @pytest.mark.parametrize(
     ("pattern", "user"), [("sglworker agent", "sglworker"), ("sglang.launch_server", "sglang")]
 )

@@ -291,8 +291,9 @@ class Agent:
     def _on_signal(self) -> None:
         """First: drain, then leave. Second, or with nothing to wait for: leave."""
         notify("STOPPING=1")
+        idle = self.worker.state in ("warmed", "drained")
         drain = self.worker.drain
-        if self.worker.state == "drained" or (drain and drain.trigger is not Trigger.OPERATOR):
+        if idle or (drain and drain.trigger is not Trigger.OPERATOR):
             self._leaving.set()
             return
         self.worker.start_drain(Trigger.SIGTERM, "the agent is told to stop")

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 _CONFIG = Config(
     connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
@@ -32,6 +32,10 @@ def serve(region: str) -> None:
         except (BotoCoreError, ClientError, OSError) as error:
             no_action = "No active Lifecycle Action" in str(error)
             answer = {"error": str(error), "no_action": no_action}
+            if isinstance(
+                error, NoCredentialsError
+            ):  # a client never asks again
+                del clients[service]
         # Dates are of no interest to the agent.
         sys.stdout.write(json.dumps(answer, default=str) + "\n")
         sys.stdout.flush()

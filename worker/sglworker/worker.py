@@ -173,6 +173,7 @@ class Worker:
         """The drain for the warm pool is over: the instance is warm again."""
         self.machine.apply(Event.HELD, reason)
         self.drain = None
+        self.starts = Starts()  # what the pool stops and starts again does not crash
 
     def load_age_s(self) -> float | None:
         return None if self.load_at is None else max(0.0, self.monotonic() - self.load_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from sglctl.core.readiness import GroupState
 
 #: Descriptions of activities name the instance: "Launching a new EC2 instance: i-0123…".
 _INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+\b")
+#: https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html
+_PREPARED = frozenset({"Warmed:Stopped", "Warmed:Running", "Warmed:Hibernated"})
 ROLE, FLEET, ENVIRONMENT = "sglctl:role", "sglctl:fleet", "sglctl:environment"
 
 
@@ -32,6 +34,8 @@ class Group:
     """One Auto Scaling group. `fleet` is None for the routers' group.
 
     `template_version` is the launch template's version in force, which new instances get.
+    `warm_min` is None without a warm pool; `warm_max_prepared` where the group's max holds.
+    `warm`: the pool's instances, where they were asked for (`with_warm`).
     """
 
     name: str
@@ -43,13 +47,18 @@ class Group:
     warm_min: int | None
     template_version: str = ""
     members: tuple[Member, ...] = field(default=())
+    warm_max_prepared: int | None = None
+    warm: tuple[Member, ...] = field(default=())
 
     @property
     def state(self) -> GroupState:
         def count(*prefixes: str) -> int:
             return sum(member.lifecycle.startswith(prefixes) for member in self.members)
 
-        return GroupState(self.desired, count("InService"), count("Pending"), count("Terminating"))
+        return GroupState(
+            self.desired, count("InService"), count("Pending"), count("Terminating"),
+            warm_ready=sum(member.lifecycle in _PREPARED for member in self.warm),
+        )  # fmt: skip
 
 
 def groups(session: Session, environment: str) -> list[Group]:
@@ -76,7 +85,21 @@ def _group(raw: Mapping[str, Any]) -> Group:
         warm_min=warm.get("MinSize") if warm else None,
         template_version=_version_in_force(raw),
         members=_members(raw["Instances"]),
+        warm_max_prepared=_or_none(warm.get("MaxGroupPreparedCapacity")) if warm else None,
     )
+
+
+def _or_none(value: int | None) -> int | None:
+    """-1 takes the maximum away again, and the group's holds.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutWarmPool.html
+    """
+    return None if value in (None, -1) else value
+
+
+def with_warm(session: Session, found: Iterable[Group]) -> list[Group]:
+    """The groups with the instances of their warm pools."""
+    return [replace(group, warm=warm_members(session, group)) for group in found]
 
 
 def _members(raw: Iterable[Mapping[str, Any]]) -> tuple[Member, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -19,7 +21,7 @@ _TIMEOUT = click.option(
 
 @click.group("workers")
 def command() -> None:
-    """List, inspect, drain, undrain and terminate workers; their logs, a shell on their hosts.
+    """List, inspect, drain, undrain and terminate workers; timeline, logs, a shell on their hosts.
 
     Agents are asked by Run Command: no port of a worker needs to be open to you.
     """
@@ -59,6 +61,41 @@ def show(context: Context, worker: str) -> None:
     from sglctl.operations.workers import show_worker
 
     emit(show_worker(context, worker), context.output)
+
+
+@command.command("timeline")
+@click.argument("workers", metavar="[ID]...", nargs=-1)
+@click.option("--fleet", metavar="NAME", help="Only this fleet's.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the drawing as an SVG, too.")  # fmt: skip
+@click.option("--from", "saved", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
+              metavar="FILE", help="Draw a saved --output json again; several are joined.",
+)  # fmt: skip
+@common
+def timeline(context: Context, workers: tuple[str, ...], fleet: str | None, svg: Path | None,
+             saved: tuple[Path, ...]) -> None:  # fmt: skip
+    """Draw how workers came into service: seconds of each phase, cold beside warm.
+
+    Seconds count from the request that made the group launch: `request` until EC2 launched (or
+    started) the instance, then the phases its agent tells, until it was ready. Of workers that
+    wait in the warm pool: until they were prepared. With --from nothing is asked of AWS.
+
+    \b
+    Examples:
+      sglctl workers timeline --fleet chat --svg timeline.svg
+      sglctl workers timeline --output json > cold.json
+      sglctl workers timeline --from cold.json --from warm.json --svg both.svg
+    """
+    from sglctl.operations import timeline as operation
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    if saved:
+        result = operation.load(saved, workers, fleet, width)
+    else:
+        result = operation.read(context, workers, fleet, width)
+    if svg is not None and not context.dry_run:
+        result.save_svg(svg)
+    emit(result, context.output)
 
 
 @command.command("drain")

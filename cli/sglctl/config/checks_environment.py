@@ -167,6 +167,8 @@ def _tags(desired: Desired) -> Iterator[Finding]:
 def _served_names(desired: Desired) -> Iterator[Finding]:
     owner: dict[str, str] = {}
     for name, fleet in desired.environment.fleets.items():
+        if fleet.role == "prefill":
+            continue  # clients ask for its decode fleet
         served = fleet.serve_as or fleet.model
         if served in owner:
             key = "serve_as" if fleet.serve_as else "model"

@@ -68,11 +68,6 @@ def _references(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
             f"there is no model {fleet.model!r}",
             f"did you mean '{close[0]}'?" if close else f"models: {known}",
         )
-    if fleet.topology == "prefill_decode":
-        yield source.finding(
-            ("fleets", name, "topology"), "prefill_decode is not yet supported",
-            "write `aggregated`",
-        )  # fmt: skip
     if fleet.engine == "vllm":
         yield source.finding(
             ("fleets", name, "engine"), "vllm is not yet supported", "write `sglang`"

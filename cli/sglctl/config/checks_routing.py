@@ -49,7 +49,8 @@ def _fallback(desired: Desired, name: str, fleet: Fleet) -> Iterator[Finding]:
 def _tier(desired: Desired, here: KeyPath, fleet: Fleet, tier: Tier) -> Iterator[Finding]:
     source, environment = desired.sources["environment"], desired.environment
     kind = "fleet" if tier.fleet is not None else "external"
-    name, there = str(tier.fleet or tier.external), list(environment.fleets)
+    name = str(tier.fleet or tier.external)
+    there = [name for name, other in environment.fleets.items() if other.role != "prefill"]
     if kind == "external":
         there = list(environment.externals)
     if name not in there:

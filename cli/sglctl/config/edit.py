@@ -19,6 +19,7 @@ def edit_capacity(
     max: int | None = None,  # noqa: A002
     desired: int | None = None,
     warm_min: int | None = None,
+    warm_max_prepared: int | None = None,
 ) -> str:
     """The file's new text; only the numbers themselves differ, every other byte stays.
 
@@ -34,8 +35,8 @@ def edit_capacity(
     new: dict[KeyPath, int] = {(*here, k): v for k, v in wanted.items() if v is not None}
     if desired is None:
         new.update(_following(source, here, new))
-    if warm_min is not None:
-        new[("fleets", fleet, "warm_pool", "min")] = warm_min
+    pool = {"min": warm_min, "max_prepared": warm_max_prepared}
+    new.update({("fleets", fleet, "warm_pool", k): v for k, v in pool.items() if v is not None})
     text = _replace(source, new)
     checked = load(path.parent.parent, path.stem, text=text, environ={})
     if errors := errors_of(validate(checked)):

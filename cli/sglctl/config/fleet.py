@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sglctl.config.base import InstanceType, ModelName, Strict, Tags, Texts
+from sglctl.config.base import FleetName, InstanceType, ModelName, Strict, Tags, Texts
 from sglctl.config.routing import Breaker, PolicyName, Queue, Tier
 
 
@@ -114,6 +114,23 @@ class WarmUp(Strict):
     timeout_s: int = Field(default=600, ge=10, le=7200, description="Longest warm-up in seconds.")
 
 
+class Disaggregation(Strict):
+    """How the prefill and decode workers of one model meet; said on the decode fleet."""
+
+    transfer_backend: Literal["mooncake", "mooncake_tcp", "nixl", "mori", "ascend"] = Field(
+        default="mooncake",
+        description="What moves the KV cache (--disaggregation-transfer-backend); the image must "
+        "hold it. mooncake_tcp needs no RDMA.",
+    )
+    bootstrap_port: int = Field(
+        default=8998,
+        ge=1024,
+        le=32767,
+        description="Where decode workers meet a prefill worker; above are ephemeral ports, which "
+        "a client's connection may hold.",
+    )
+
+
 class Fleet(Strict):
     """Workers serving one model."""
 
@@ -134,9 +151,16 @@ class Fleet(Strict):
     engine_environment: dict[
         Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")], str
     ] = Field(default={}, description="Environment variables of the engine.")  # fmt: skip
-    topology: Literal["aggregated", "prefill_decode"] = Field(
-        default="aggregated",
-        description="aggregated: every worker prefills and decodes. prefill_decode is reserved.",
+    role: Literal["regular", "prefill", "decode"] = Field(
+        default="regular",
+        description="regular: every worker prefills and decodes. prefill and decode: half of a "
+        "pair; clients ask for the decode fleet, and its routing holds for both.",
+    )
+    prefill_for: FleetName | None = Field(
+        default=None, description="Of a prefill fleet: the decode fleet whose prompts it computes."
+    )
+    disaggregation: Disaggregation | None = Field(
+        default=None, description="Of a decode fleet: how its pairs meet; absent: the defaults."
     )
     instance_types: Annotated[tuple[InstanceType, ...], Field(strict=False, min_length=1)] = Field(
         description="EC2 instance types in order of preference; one for a warm pool."
@@ -199,6 +223,11 @@ class Fleet(Strict):
         ge=30,
         le=12000,
         description="Longest drain in seconds; streams still open then are cut and counted.",
+    )
+    on_rebalance: Literal["record", "drain"] = Field(
+        default="record",
+        description="A Spot rebalance recommendation: record goes on (the group launches another "
+        "first and drains this one then), drain drains at once.",
     )
     tags: Tags = Field(default={}, description="Tags of this fleet's instances and volumes.")
 

@@ -77,8 +77,8 @@ class Affinity(Strict):
         description="Header that names a conversation, where clients send it.",
     )
     spill_tokens: int = Field(
-        default=12_000,
+        default=3_000,
         ge=1,
-        description="A worker with the prefix is passed over when so many more prompt tokens "
-        "wait there than at the cheapest.",
+        description="A worker with the prefix is passed over when another would compute all of the "
+        "prompt earlier, by the time the mean worker takes for so many tokens.",
     )

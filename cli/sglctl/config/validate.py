@@ -8,6 +8,7 @@ from sglctl.config.checks_environment import check_environment
 from sglctl.config.checks_fleet import check_fleet
 from sglctl.config.checks_hardware import check_hardware
 from sglctl.config.checks_model import check_model
+from sglctl.config.checks_pairs import check_pairs
 from sglctl.config.checks_routing import check_routing
 from sglctl.config.desired import Desired
 from sglctl.config.finding import Finding
@@ -39,4 +40,5 @@ def _all(desired: Desired) -> Iterator[Finding]:
     for name, fleet in desired.environment.fleets.items():
         yield from check_fleet(desired, name, fleet)
         yield from check_hardware(desired, name, fleet)
+    yield from check_pairs(desired)
     yield from check_routing(desired)

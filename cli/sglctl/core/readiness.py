@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,20 +11,21 @@ class GroupState:
     """Counts of one Auto Scaling group, or of a fleet's two together.
 
     `in_service` workers have answered a real request: their launch hook waits for it.
+    `warm_ready` instances are prepared in the warm pool, and count as nothing else.
+    `returning`: still draining on their way into the pool. `requests`: of those that leave.
     """
 
     desired: int
     in_service: int
     pending: int = 0
     terminating: int = 0
+    warm_ready: int = 0
+    returning: int = 0
+    requests: int = 0
 
     def __add__(self, other: GroupState) -> GroupState:
-        return GroupState(
-            self.desired + other.desired,
-            self.in_service + other.in_service,
-            self.pending + other.pending,
-            self.terminating + other.terminating,
-        )
+        sums = (a + b for a, b in zip(astuple(self), astuple(other), strict=True))
+        return GroupState(*sums)
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Observation:
 @dataclass(frozen=True)
 class Wanted:
     """`fleets`: least workers of each that must serve. `exact`: fleets that shall have no more
-    than those either (after scaling in)."""
+    than those either (after scaling in). `warm`: least prepared instances of a fleet's pool."""
 
     routers: int
     fleets: Mapping[str, int]
     exact: frozenset[str] = frozenset()
+    warm: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
@@ -63,9 +65,11 @@ def missing(seen: Observation, wanted: Wanted) -> list[str]:
         if state.in_service < least:
             pending = f" ({state.pending} starting)" if state.pending else ""
             found.append(f"fleet {name}: {state.in_service}/{least} workers in service{pending}")
-        elif name in wanted.exact and state.in_service + state.terminating > least:
-            leaving = state.in_service + state.terminating - least
-            found.append(f"fleet {name}: {leaving} workers still drain")
+        elif name in wanted.exact and (leaving := _leaving(state) - least) > 0:
+            load = f" ({state.requests} requests in flight)" if state.requests else ""
+            found.append(f"fleet {name}: {leaving} workers still drain{load}")
+        if state.warm_ready < wanted.warm.get(name, 0):
+            found.append(f"fleet {name}: {state.warm_ready}/{wanted.warm[name]} prepared")
     if seen.ready_workers is None:
         found.append("the endpoint does not answer")
     elif seen.ready_workers < wanted.workers:
@@ -73,3 +77,8 @@ def missing(seen: Observation, wanted: Wanted) -> list[str]:
     if not seen.keys_loaded:
         found.append("a router has not read the API keys yet")
     return found
+
+
+def _leaving(state: GroupState) -> int:
+    """All that serve or have not yet finished what they served."""
+    return state.in_service + state.terminating + state.returning

@@ -16,15 +16,15 @@ from sglctl.aws.session import Session
 from sglctl.config.capacity import GroupCapacity, Split, split
 from sglctl.config.desired import Desired
 from sglctl.config.edit import edit_capacity
+from sglctl.config.fleet import Capacity, WarmPool
 from sglctl.config.loader import load
 from sglctl.context import Context
 from sglctl.core.plan_summary import Change
-from sglctl.core.readiness import Observation, Wanted
 from sglctl.errors import PreconditionError, SglctlError
-from sglctl.operations import wait
 from sglctl.operations.audit import audited
-from sglctl.operations.display import live
 from sglctl.operations.planning import Planned, apply_plan, confirm, make_plan
+from sglctl.operations.scale_wait import until_scaled
+from sglctl.operations.workers import Fleets
 from sglctl.operations.workspace import Workspace, connected, load_valid, open_workspace
 from sglctl.output import say
 
@@ -38,23 +38,28 @@ class Request:
     max: int | None
     desired: int | None
     warm_min: int | None
+    warm_max_prepared: int | None
     wait: bool
     timeout_s: float | None
 
     def numbers(self) -> dict[str, int]:
         given = {
-            "min": self.min, "max": self.max, "desired": self.desired, "warm_min": self.warm_min
+            "min": self.min, "max": self.max, "desired": self.desired, "warm_min": self.warm_min,
+            "warm_max_prepared": self.warm_max_prepared,
         }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Scaled:
+    """`in_service` and `prepared` (in the warm pool) are None where nothing was waited for."""
+
     environment: str
     fleet: str
     diff: str
     desired: int
     in_service: int | None
+    prepared: int | None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,11 +68,13 @@ class Scaled:
             "diff": self.diff,
             "desired": self.desired,
             "in_service": self.in_service,
+            "prepared": self.prepared,
         }
 
     def to_text(self) -> str:
         served = "not waited for" if self.in_service is None else f"{self.in_service} in service"
-        return f"{self.environment}/{self.fleet}: {self.desired} workers wanted, {served}"
+        pool = f", {self.prepared} prepared in the warm pool" if self.prepared else ""
+        return f"{self.environment}/{self.fleet}: {self.desired} workers wanted, {served}{pool}"
 
 
 def scale(context: Context, request: Request) -> Scaled | None:
@@ -88,9 +95,11 @@ def scale(context: Context, request: Request) -> Scaled | None:
     both = split(after.environment.fleets[fleet])
     with audited(context, "scale", fleet=fleet, **request.numbers()):
         write(file, old, new)
-        if needs_terraform(present, both, request):
+        moved = _capacity(before, fleet).desired != _capacity(after, fleet).desired
+        asked = moved or request.desired is not None
+        if needs_terraform(present, both, after.environment.fleets[fleet].warm_pool):
             # Workers take longer than Terraform: what fits the present bounds starts now.
-            grown = early(present, desired_of(present, both, diff, request))
+            grown = early(present, desired_of(present, both, asked))
             _set_desired(session, present, grown)
 
             def undo() -> None:
@@ -100,13 +109,18 @@ def scale(context: Context, request: Request) -> Scaled | None:
 
             _terraform(context, after, session, fleet, undo)
             present = _present(session, context.environment, fleet)
-        targets = desired_of(present, both, diff, request)
+        targets = desired_of(present, both, asked)
         _set_desired(session, present, targets)
-    seen = _wait(context, after, session, fleet, sum(targets.values()), request)
-    return Scaled(
-        context.environment, fleet, diff, sum(targets.values()),
-        seen.fleets[fleet].in_service if seen else None,
-    )  # fmt: skip
+    count = sum(targets.values())
+    if not request.wait:
+        return Scaled(context.environment, fleet, diff, count, None, None)
+    warm = request.warm_min if request.warm_min is not None else 0
+    seen = until_scaled(Fleets.of(context, after, session), fleet, count, warm, request.timeout_s)
+    return Scaled(context.environment, fleet, diff, count, seen.in_service, seen.warm_ready)
+
+
+def _capacity(desired: Desired, fleet: str) -> Capacity:
+    return desired.environment.fleets[fleet].capacity
 
 
 def choose_fleet(desired: Desired, wanted: str | None) -> str:
@@ -154,28 +168,28 @@ def capacities(both: Split) -> dict[str, GroupCapacity]:
     return found | {"spot": both.spot} if both.spot else found
 
 
-def needs_terraform(present: Mapping[str, Group], both: Split, request: Request) -> bool:
-    """Whether a group's bounds, its warm pool or its very existence change.
+def needs_terraform(present: Mapping[str, Group], both: Split, pool: WarmPool | None) -> bool:
+    """Whether a group's bounds, its warm pool or its very existence differ from the file's.
 
-    Desired capacity alone is not Terraform's.
+    Desired capacity alone is not Terraform's. Pure.
     """
-    if request.warm_min is not None or set(present) != set(capacities(both)):
+    wanted = capacities(both)
+    if set(present) != set(wanted):
         return True
-    return any(
+    first = present["ondemand"]
+    numbers = (pool.min, pool.max_prepared) if pool else (None, None)
+    return (first.warm_min, first.warm_max_prepared) != numbers or any(
         (present[name].min, present[name].max) != (capacity.min, capacity.max)
-        for name, capacity in capacities(both).items()
+        for name, capacity in wanted.items()
     )
 
 
-def desired_of(
-    present: Mapping[str, Group], both: Split, diff: str, request: Request
-) -> dict[str, int]:
+def desired_of(present: Mapping[str, Group], both: Split, asked: bool) -> dict[str, int]:
     """Group suffix → desired capacity to set.
 
     The file's, where it was asked for or moved; else what runs, within the new bounds (scaling
     may have changed it since). Pure.
     """
-    asked = request.desired is not None or "desired" in diff
     return {
         name: capacity.desired
         if asked
@@ -265,23 +279,3 @@ def _set_desired(
                 DesiredCapacity=count,
                 HonorCooldown=False,
             )
-
-
-def _wait(
-    context: Context, desired: Desired, session: Session, fleet: str, count: int, request: Request
-) -> Observation | None:
-    if not request.wait:
-        return None
-    now = wait.observe(context, desired, session)
-    # Other fleets count as they are: the routers report one number for all.
-    others = {name: state.in_service for name, state in now.fleets.items() if name != fleet}
-    wanted = Wanted(now.healthy_routers, {**others, fleet: count}, frozenset({fleet}))
-    with live(f"Waiting for {count} routable workers") as line:
-        return wait.until_serving(
-            lambda: wait.observe(context, desired, session),
-            wanted,
-            timeout_s=request.timeout_s or wait.launch_deadline_s(desired),
-            line=line,
-            why=wait.failure_of(context, session),
-            blocked=wait.obstacle_of(context, session),
-        )

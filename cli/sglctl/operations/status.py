@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sglctl.aws.fleet_state import Group, groups, target_health
+from sglctl.aws.fleet_state import Group, groups, target_health, with_warm
 from sglctl.aws.run_command import RunCommand
 from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
@@ -14,7 +14,7 @@ from sglctl.context import Context
 from sglctl.core.table import table
 from sglctl.core.workers import AgentState
 from sglctl.operations.wait import find_endpoint, router_health
-from sglctl.operations.workers import agent_states
+from sglctl.operations.workers import agent_states, unasked
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ class Status:
 
     def _group(self, group: Group) -> dict[str, Any]:
         document = asdict(group)
-        for member in document["members"]:
+        for member in (*document["members"], *document["warm"]):
             key = member["instance_id"]
             if group.fleet is None:
                 state, reason = self.targets.get(key, ("unregistered", ""))
                 member["target"] = {"state": state, "reason": reason}
             elif key in self.agents:
                 member["agent"] = asdict(self.agents[key])
-        return {**document, "in_service": group.state.in_service}
+        counts = group.state
+        return {**document, "in_service": counts.in_service, "warm_ready": counts.warm_ready}
 
     def to_text(self) -> str:
         where = "emulated on this machine" if self.emulated else "AWS"
@@ -60,10 +61,10 @@ class Status:
             "no answer" if self.ready_workers is None else f"{self.ready_workers} workers ready"
         )
         lines += [f"{self.url or 'no load balancer'}: {serving}", ""]
-        head = ("GROUP", "IN SERVICE", "DESIRED", "MIN", "MAX", "WARM MIN")
+        head = ("GROUP", "IN SERVICE", "DESIRED", "MIN", "MAX", "PREPARED")
         rows = [
             (g.name, g.state.in_service, g.desired, g.min, g.max,
-             "-" if g.warm_min is None else g.warm_min)
+             "-" if g.warm_min is None else f"{g.state.warm_ready}, min {g.warm_min}")
             for g in self.groups
         ]  # fmt: skip
         lines += [*table([head, *rows]), ""]
@@ -74,12 +75,12 @@ class Status:
             ("INSTANCE", "ROLE", "FLEET", "LIFECYCLE", "STATE", "IN FLIGHT", "REASON")
         ]
         for group in self.groups:
-            for member in group.members:
+            for member in (*group.members, *group.warm):
                 if group.fleet is None:
                     state, reason = self.targets.get(member.instance_id, ("unregistered", ""))
                     load: object = "-"
                 else:
-                    agent = self.agents.get(member.instance_id, AgentState("unknown"))
+                    agent = self.agents.get(member.instance_id, unasked(member.lifecycle))
                     state, reason = agent.state, agent.reason
                     load = "-" if agent.in_flight is None else agent.in_flight
                 rows.append((member.instance_id, group.role, group.fleet or "-",
@@ -89,10 +90,16 @@ class Status:
 
 def look(context: Context, desired: Desired, session: Session) -> Status:
     """Ask AWS, the load balancer, and every worker's agent (by Run Command)."""
-    found = groups(session, context.environment)
+    found = with_warm(session, groups(session, context.environment))
     endpoint = find_endpoint(context, desired, session)
     health = router_health(endpoint) if endpoint else None
-    workers = [m.instance_id for g in found if g.fleet is not None for m in g.members]
+    workers = [
+        member.instance_id
+        for group in found
+        if group.fleet is not None
+        for member in (*group.members, *group.warm)
+        if unasked(member.lifecycle).state != "stopped"
+    ]
     return Status(
         environment=context.environment,
         account=session.account,

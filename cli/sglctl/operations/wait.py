@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sglctl import local
 from sglctl.aws.fleet_state import (
     FailedActivity,
+    Group,
     by_fleet,
     groups,
     last_failure,
@@ -52,8 +53,14 @@ def find_endpoint(context: Context, desired: Desired, session: Session) -> Endpo
 
 def observe(context: Context, desired: Desired, session: Session) -> Observation:
     """One look at groups, targets and a router's health."""
+    return observe_groups(context, desired, session, groups(session, context.environment))
+
+
+def observe_groups(
+    context: Context, desired: Desired, session: Session, found: Sequence[Group]
+) -> Observation:
+    """The same, of groups that were read already."""
     environment, endpoint = context.environment, find_endpoint(context, desired, session)
-    found = groups(session, environment)
     targets = target_health(session, environment)
     routers = [group.state for group in found if group.fleet is None]
     health = router_health(endpoint) if endpoint else None

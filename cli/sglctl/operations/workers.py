@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sglctl.aws.fleet_state import groups, warm_members
+from sglctl.aws.fleet_state import Group, groups, with_warm
 from sglctl.aws.run_command import RunCommand, ScriptResult
 from sglctl.aws.session import Session
 from sglctl.config.desired import Desired
@@ -33,6 +33,10 @@ class Fleets:
     session: Session
     commands: RunCommand
 
+    @classmethod
+    def of(cls, context: Context, desired: Desired, session: Session) -> Fleets:
+        return cls(context, desired, session, RunCommand(session.client("ssm")))
+
     def workers(self) -> list[Worker]:
         """Every worker with its agent's state; one that does not answer hides no other."""
         found = self.listed()
@@ -44,15 +48,7 @@ class Fleets:
 
     def listed(self) -> list[Worker]:
         """The same without asking agents: their state is `unknown`."""
-        return [
-            Worker(
-                member.instance_id, group.fleet, group.name, member.lifecycle, member.health,
-                member.zone, member.instance_type, _unasked(member.lifecycle),
-            )
-            for group in groups(self.session, self.context.environment)
-            if group.fleet is not None
-            for member in (*group.members, *warm_members(self.session, group))
-        ]  # fmt: skip
+        return workers_of(with_warm(self.session, groups(self.session, self.context.environment)))
 
     def choose(self, ids: Sequence[str]) -> tuple[list[Worker], list[Worker]]:
         """All workers, and the named ones. Raises PreconditionError for an unknown id."""
@@ -68,11 +64,24 @@ class Fleets:
 def open_fleets(context: Context) -> Fleets:
     """Load config/ and connect. Raises ConfigError or PreconditionError."""
     desired = load_config(context.config_dir, context.environment)
-    session = connected(context, desired)
-    return Fleets(context, desired, session, RunCommand(session.client("ssm")))
+    return Fleets.of(context, desired, connected(context, desired))
 
 
-def _unasked(lifecycle: str) -> AgentState:
+def workers_of(found: Iterable[Group]) -> list[Worker]:
+    """The instances of the fleets' groups, warm pools included; no agent was asked."""
+    return [
+        Worker(
+            member.instance_id, group.fleet, group.name, member.lifecycle, member.health,
+            member.zone, member.instance_type, unasked(member.lifecycle),
+        )
+        for group in found
+        if group.fleet is not None
+        for member in (*group.members, *group.warm)
+    ]  # fmt: skip
+
+
+def unasked(lifecycle: str) -> AgentState:
+    """What is known of a worker without its agent."""
     if lifecycle.endswith((":Stopped", ":Hibernated")):
         return AgentState("stopped", "in the warm pool")
     return AgentState("unknown")

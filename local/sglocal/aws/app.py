@@ -29,14 +29,16 @@ class AwsApp:
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         """WSGI."""
-        if _service(environ) == "s3":
+        # moto matches S3's keys as they were sent, under the name that werkzeug's server uses.
+        environ.setdefault("RAW_URI", environ.get("REQUEST_URI", ""))
+        if signed_for(environ) == "s3":
             return self._moto(environ, start)  # type: ignore[no-any-return]
         _buffer_body(environ)
         with self._emulator.lock:
             return self._moto(environ, start)  # type: ignore[no-any-return]
 
 
-def _service(environ: dict[str, Any]) -> str:
+def signed_for(environ: dict[str, Any]) -> str:
     """The service that a request is signed for, empty when it is not signed."""
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     _, _, scope = authorization.partition("Credential=")

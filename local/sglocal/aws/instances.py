@@ -35,8 +35,10 @@ PENDING, RUNNING, SHUTTING_DOWN, TERMINATED, STOPPING, STOPPED = (
 )
 # What a driver may raise when the operating system refuses.
 DRIVER_ERRORS = (HostError, OSError, subprocess.SubprocessError)
-# Seconds a host gets for an orderly shutdown before it is cut off.
-SHUTDOWN_GRACE_S = 5.0
+# Seconds a host gets for an orderly shutdown before it is cut off: when it is stopped, and when it
+# is terminated, as a router's streams, of which no hook knows, must then end. EC2 gives minutes:
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-terminate-methods.html
+SHUTDOWN_GRACE_S, TERMINATE_GRACE_S = 5.0, 60.0
 
 
 def install(emulator: Emulator) -> InstanceHosts:
@@ -154,8 +156,16 @@ class InstanceHosts:
         return self._wrap_power(original, STOPPING, self._stop)
 
     def wrap_start(self, original: Any) -> Any:
-        """StartInstances: pending now, running when the host runs again."""
-        return self._wrap_power(original, PENDING, self._start)
+        """StartInstances: pending now, running when the host runs again; last launched now.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html (launchTime)
+        """
+
+        def start(instance: Any) -> None:
+            original(instance)
+            instance.launch_time = self.emulator.clock.now()
+
+        return self._wrap_power(start, PENDING, self._start)
 
     def _wrap_power(self, original: Any, state: tuple[str, int], job: Callable[[Any], None]) -> Any:
         def change(instance: Any) -> Any:
@@ -215,7 +225,7 @@ class InstanceHosts:
     def _remove(self, instance: Any) -> None:
         emulator = self.emulator
         try:
-            emulator.driver.terminate(instance.id, graceful_s=SHUTDOWN_GRACE_S)
+            emulator.driver.terminate(instance.id, graceful_s=TERMINATE_GRACE_S)
         except DRIVER_ERRORS:
             log.exception("host of %s was not removed; `sglocal down` will", instance.id)
         for clean in self.after_terminate:

@@ -51,6 +51,7 @@ SILENT: tuple[Silent, ...] = (
     Silent("ec2", "image ids are checked", "with containers only; process hosts run any image"),
     Silent("ec2", "volumes' IOPS and throughput", "stored; the speed is this machine's"),
     Silent("ec2", "CreateImage without a restart", "the host is stopped, copied and started"),
+    Silent("ec2", "minutes for an orderly shutdown", "5 s at a stop, 60 s at a termination"),
     Silent("elasticloadbalancing", "network and gateway load balancers", "stored, not served"),
     Silent("elasticloadbalancing", "rules on headers, queries, methods", "not served"),
     Silent("elasticloadbalancing", "health of instances without a host", "always healthy"),

@@ -78,7 +78,8 @@ def services(role: str | None, layout: Layout, commands: RoleCommands) -> list[d
             {"name": "engine", "argv": commands.engine, "after": document, "wanted": wanted},
         ]
     if role == "router":
-        return [{"name": "router", "argv": commands.router, "after": None, "wanted": None}]
+        wanted = str(layout.run / "router.wanted")
+        return [{"name": "router", "argv": commands.router, "after": None, "wanted": wanted}]
     return []
 
 

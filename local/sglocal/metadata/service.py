@@ -18,6 +18,8 @@ from sglocal.wsgi import Server
 
 ADDRESS = "169.254.169.254"
 PORT = 80
+# One host asks; a late answer that was asked for must not hold up the others.
+HOST_THREADS = 3
 
 
 class MetadataService:
@@ -61,7 +63,7 @@ class MetadataService:
     def _open(self, instance_id: str, address: str) -> None:
         app = self._app(lambda _environ: self._by_id(instance_id))
         listener = self.emulator.driver.listen(address, PROCESS_METADATA_PORT)
-        server = Server(listener, app, f"metadata-{instance_id}")
+        server = Server(listener, app, f"metadata-{instance_id}", threads=HOST_THREADS)
         server.start()
         with self._lock:
             self._servers[instance_id] = server

@@ -77,7 +77,8 @@ def seen_instances(
     for reservation in reservations:
         for instance in reservation.get("Instances", ()):
             tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
-            private_ip, fleet = instance.get("PrivateIpAddress"), tags.get("sglctl:fleet")
+            private_ip = instance.get("PrivateIpAddress")
+            fleet = tags.get("sglctl:pair") or tags.get("sglctl:fleet")
             if not private_ip or not fleet:
                 continue
             host = reachable_address(private_ip, own_address)

@@ -20,6 +20,10 @@ MAX_FAILED_READS = 3
 STALE_S = 3.0
 # Of a worker without an agent: the interval and the timeout of probing its /health, and a little.
 PROBE_STALE_S = 22.0
+# So long the last word of ready workers counts when every worker has fallen silent: then it is this
+# router that cannot see (it was not scheduled, or is cut off), and to refuse all would be worse.
+# https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold
+BLIND_S = 30.0
 # Policies keep what they know by slot and sweep it up in this time, before another has the slot.
 RETIRE_S = 60.0
 
@@ -117,6 +121,11 @@ class Worker(Target):
             and self.failed_reads < MAX_FAILED_READS
             and now - self.read_at <= (stale_s if self.agent else max(stale_s, PROBE_STALE_S))
         )
+
+    def last_ready(self, now: float) -> bool:
+        """Whether its agent's last word, not too long ago, was `ready`."""
+        told = self.agent is not None and self.state == "ready" and now - self.read_at <= BLIND_S
+        return told and not self.removed and not self.drained_here
 
     def take(self, report: Report) -> None:
         """The agent's news. Its counts may be a read old, so own requests of then are taken off."""

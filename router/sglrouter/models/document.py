@@ -58,13 +58,13 @@ class Affinity(Document):
 
     `index_bytes`: memory of the prefix index, shared by all processes of the host;
     16 bytes hold one block of prompt. `session_header`: names a conversation, if a client sends it.
-    `spill_tokens`: a worker that holds the prefix is passed over when it has this many more
-    prompt tokens waiting than the cheapest one.
+    `spill_tokens`: a worker that holds the prefix is passed over when another one would compute
+    all of the prompt earlier, by the time the mean worker takes for this many tokens.
     """
 
     index_bytes: Annotated[int, Field(ge=64 * 1024, le=1 << 32)] = 8 * 1024 * 1024
     session_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "x-session-id"
-    spill_tokens: Positive = 12_000
+    spill_tokens: Positive = 3_000
 
 
 class CloudWatch(Document):

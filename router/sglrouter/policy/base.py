@@ -67,6 +67,13 @@ class Policy(Protocol):
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
         """One of `workers`, which is never empty."""
 
+    def first_byte(self, slot: int, new: int, cached: int, ahead: int, seconds: float) -> None:
+        """The worker in `slot` began a stream, `seconds` after it was sent the request.
+
+        `new`, `cached`: what the choice thought of its prompt, in tokens; `ahead`: the worker's
+        backlog before it.
+        """
+
     def forget(self, slot: int) -> None:
         """The worker is gone: free what was kept about it."""
 

@@ -1,8 +1,9 @@
-"""The default policy: where the prompt's prefix is cached, unless that worker is overloaded.
+"""The default policy: where the prompt's prefix is cached, unless another worker would be earlier.
 
 The rule is E2 of Preble (arXiv 2407.00023), on an index of what was sent where instead of the
-engines' own caches. Long texts have a home among the workers that all routers compute alike, so
-that several routers, which share no index, do not each place a copy.
+engines' own caches, and in time: a worker's prefill speed is learned from its first bytes. Long
+texts have a home among the workers that all routers compute alike, so that several routers, which
+share no index, do not each place a copy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from sglrouter.models import PolicyName
 from sglrouter.policy.base import C, Candidate, Choice, Request
+from sglrouter.policy.history import History
 from sglrouter.policy.index import PrefixIndex
 from sglrouter.policy.prompt import TOKENS_AT, Prompt
 
@@ -24,15 +26,17 @@ OVERLOAD_FACTOR, OVERLOAD_EXTRA = 1.5, 8
 EXPLOIT_SHARE = 0.5
 #: Workers that hold this share of the longest match are as good as the one that holds it.
 ALMOST = 0.9
-#: A cold prompt of this many blocks (8 KB) goes to its home (see `_home`), unless that worker has
-#: more work than the cheapest, by this share of the prompt.
-HOME_BLOCKS, HOME_SLACK = 16, 0.25
+#: Among several routers, a cold prompt of this many blocks (4 KB) goes to its home (see `_home`),
+#: unless more waits there than where it would go else, by this share of the prompt.
+HOME_BLOCKS, HOME_SLACK = 8, 1.0
 
 
 class PrefixAware:
     """Reasons: `prefix` exploits a match, `spill` found its holders overloaded, `cold` had none.
 
     `alone`: no other router chooses for these workers; long cold prompts then need no home.
+    A worker's cost is the time to the first token there, in tokens of the mean worker, and its
+    burden: what begins on a worker comes back to it.
     """
 
     name: PolicyName = "prefix_aware"
@@ -41,6 +45,7 @@ class PrefixAware:
         self.index = index
         self.spill_tokens = spill_tokens
         self.alone = True
+        self.history = History()
         self._prompt_tokens = self._matched_tokens = 0
 
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
@@ -49,39 +54,83 @@ class PrefixAware:
         match = self.index.match(blocks)
         depths = match.depths()
         worker, reason = self._decide(workers, prompt, depths)
-        self.index.record(blocks, match, worker.slot)
-        matched = TOKENS_AT[depths[worker.slot]] if worker.slot in depths else 0
+        slot = worker.slot
+        self.index.record(blocks, match, slot)
+        matched = TOKENS_AT[depths[slot]] if slot in depths else 0
         self._prompt_tokens += tokens
         self._matched_tokens += matched
-        return Choice(worker, reason, matched, tokens - matched)
+        new = tokens - matched
+        self.history.sent[slot] += new
+        return Choice(worker, reason, matched, new)
 
     def _decide(
         self, workers: Sequence[C], prompt: Prompt, depths: Mapping[int, int]
     ) -> tuple[C, str]:
         """`depths`: blocks that the worker of a slot has."""
-        cheapest = _cheapest(workers, depths)
-        holders = _holders(workers, depths, EXPLOIT_SHARE * prompt.tokens) if depths else ()
+        tokens = prompt.tokens
+        holders = _holders(workers, depths, EXPLOIT_SHARE * tokens) if depths else ()
         if not holders:
-            if self.alone or len(prompt.blocks) < HOME_BLOCKS:
-                return cheapest, "cold"
-            home = _home(workers, prompt.blocks)
-            worse = _work(home, depths) - _work(cheapest, depths)
-            return (home if worse <= HOME_SLACK * prompt.tokens else cheapest), "cold"
-        holder = holders[0] if len(holders) == 1 else _cheapest(holders, depths)
-        bound = _overload(workers)
-        if holder.load > bound:
+            return self._place(workers, prompt, depths), "cold"
+        holder, cost = self._cheapest(holders, depths, tokens)
+        load = holder.load
+        if load > OVERLOAD_EXTRA and load > (bound := _overload(workers)):
             # Not the cheapest of all: with a long match that may be the holder itself.
             cool = [worker for worker in workers if worker.load <= bound]
-            return _cheapest(cool, depths), "spill"
-        if holder.backlog - cheapest.backlog > self.spill_tokens:
-            return cheapest, "spill"
+            return self._cheapest(cool, depths, tokens)[0], "spill"
+        if cost > self.spill_tokens:
+            cheapest, least = self._cheapest(workers, depths, tokens)
+            if cost - least > self.spill_tokens:
+                return cheapest, "spill"
         return holder, "prefix"
+
+    def _place(self, workers: Sequence[C], prompt: Prompt, depths: Mapping[int, int]) -> C:
+        """Where a prompt goes that no worker has half of."""
+        blocks, tokens = prompt.blocks, prompt.tokens
+        cheapest, _ = self._cheapest(workers, depths, tokens)
+        if self.alone or len(blocks) < HOME_BLOCKS:
+            return cheapest
+        home = _home(workers, blocks)
+        worse = self._wait(home) - self._wait(cheapest)
+        return home if worse <= HOME_SLACK * tokens else cheapest
+
+    def _wait(self, worker: Candidate) -> float:
+        """What is before a new request there."""
+        work = worker.backlog + TOKENS_PER_REQUEST * worker.load
+        return work * self.history.paces.get(worker.slot, 1.0)
+
+    def _cheapest(
+        self, workers: Sequence[C], depths: Mapping[int, int], tokens: int
+    ) -> tuple[C, float]:
+        """The worker with the first token soonest, and its cost; equals take turns."""
+        burdens, paces = self.history.burdens, self.history.paces
+        if not (depths or paces):
+            best, least = _least_work(workers, burdens)
+            return best, least + tokens
+        best, least = workers[0], float("inf")
+        for worker in workers:
+            slot = worker.slot
+            cost: float = worker.backlog + TOKENS_PER_REQUEST * worker.load + tokens
+            if slot in depths:
+                cost -= TOKENS_AT[depths[slot]]
+            if slot in paces:
+                cost *= paces[slot]
+            if slot in burdens:
+                cost += burdens[slot]
+            if cost < least or (cost == least and worker.last_chosen < best.last_chosen):
+                best, least = worker, cost
+        return best, least
+
+    def first_byte(self, slot: int, new: int, cached: int, ahead: int, seconds: float) -> None:
+        """A stream began; see `History.first_byte`."""
+        self.history.first_byte(slot, new, cached, ahead, seconds)
 
     def forget(self, slot: int) -> None:
         self.index.forget(slot)
+        self.history.forget(slot)
 
     def sweep(self) -> None:
         self.index.sweep()
+        self.history.sweep()
 
     def statistics(self) -> Mapping[str, float]:
         return {
@@ -100,6 +149,19 @@ def _holders(workers: Sequence[C], depths: Mapping[int, int], least: float) -> S
     return [worker for worker, tokens in held if tokens >= ALMOST * longest]
 
 
+def _least_work(workers: Sequence[C], burdens: Mapping[int, float]) -> tuple[C, float]:
+    """`_cheapest` of a prompt that nobody knows, where all are equally fast: most cold ones."""
+    best, least = workers[0], float("inf")
+    for worker in workers:
+        cost: float = worker.backlog + TOKENS_PER_REQUEST * worker.load
+        if cost > least:  # a burden only adds to it
+            continue
+        cost += burdens.get(worker.slot, 0.0)
+        if cost < least or (cost == least and worker.last_chosen < best.last_chosen):
+            best, least = worker, cost
+    return best, least
+
+
 def _overload(workers: Sequence[Candidate]) -> float:
     """The load above which a worker is overloaded; the least loaded never is."""
     loads = [worker.load for worker in workers]
@@ -114,21 +176,3 @@ def _home(workers: Sequence[C], blocks: Sequence[int]) -> C:
     """
     key = blocks[(1 << len(blocks).bit_length() - 1) - 1]
     return max(workers, key=lambda worker: xxh3_64_intdigest(worker.id.encode(), key))
-
-
-def _work(worker: Candidate, depths: Mapping[int, int]) -> int:
-    """Tokens that wait or run there, less what need not be computed again."""
-    work = worker.backlog + TOKENS_PER_REQUEST * worker.load
-    return work - TOKENS_AT[depths[worker.slot]] if worker.slot in depths else work
-
-
-def _cheapest(workers: Sequence[C], depths: Mapping[int, int]) -> C:
-    """The worker with the least work waiting and to do; equals take turns."""
-    best, least = workers[0], 1 << 62
-    for worker in workers:
-        work = worker.backlog + TOKENS_PER_REQUEST * worker.load
-        if depths and worker.slot in depths:
-            work -= TOKENS_AT[depths[worker.slot]]
-        if work < least or (work == least and worker.last_chosen < best.last_chosen):
-            best, least = worker, work
-    return best

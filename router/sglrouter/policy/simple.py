@@ -14,6 +14,9 @@ class Stateless:
 
     alone = True
 
+    def first_byte(self, slot: int, new: int, cached: int, ahead: int, seconds: float) -> None:
+        """Nothing is kept."""
+
     def forget(self, slot: int) -> None:
         """Nothing is kept."""
 

@@ -31,7 +31,7 @@ class Attempt(Answer, ABC):
 
     target: Target | None = None
     deadline = _first_byte_s = 0.0
-    attempts = cached_tokens = _backlog = _probe = 0
+    attempts = cached_tokens = _ahead = _backlog = _probe = 0
     connecting: asyncio.Task[None] | None = None
     _half: pairs.PrefillHalf | None = None
     _paired_body = _renamed = b""
@@ -148,6 +148,13 @@ class Attempt(Answer, ABC):
         if self._upstream is not None:
             self._upstream.discard()
             self._upstream = None
+
+    def _observe_stream(self, worker: Worker) -> None:
+        """Tell the policy how long the worker took for the first byte of a stream."""
+        policy = self.router.policies.get(worker.fleet)
+        if policy is not None and self._half is None:
+            seconds = self.router.clock() - (self.deadline - self._first_byte_s)
+            policy.first_byte(worker.slot, self._backlog, self.cached_tokens, self._ahead, seconds)
 
     def _forget_backlog(self, worker: Worker) -> None:
         worker.backlog -= self._backlog

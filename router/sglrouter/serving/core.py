@@ -206,11 +206,12 @@ class Router:
         return self.peers.owner_of(view.prompt.conversation)
 
     def health(self) -> tuple[int, bytes]:
+        """What load balancer and peers go by: 200 where a request would be taken."""
         ready = self.workers.ready_count()
-        status = "draining" if self.draining else "ok" if ready else "no_ready_worker"
-        # Keys come minutes after the first start of an environment: routers must not be replaced
-        # for want of them, so this is told and not a 503.
         keys = self.document.keys is None or self.keys.loaded
+        status = "draining" if self.draining else "ok" if ready else "no_ready_worker"
+        if status == "ok" and not keys:  # a new router refuses all that others would serve
+            status = "keys_not_loaded"
         body = orjson.dumps({"status": status, "ready_workers": ready, "keys_loaded": keys})
         return (200 if status == "ok" else 503), body
 

@@ -38,6 +38,8 @@ class Exchange(Placement):
             self.attempt_failed(Cause.STATUS)
             return None
         if isinstance(target, Worker):
+            if status < 300 and connection.response.event_stream:
+                self._observe_stream(target)
             self._forget_backlog(target)
         if status < 500:
             self._praise(target)

@@ -195,6 +195,7 @@ class Placement(Attempt):
     def _send_to_choice(self, fleet: Fleet, choice: Choice[Worker]) -> None:
         router, worker, reason = self.router, choice.worker, choice.reason
         self.cached_tokens, self._backlog = choice.cached_tokens, choice.new_tokens
+        self._ahead = worker.backlog
         worker.backlog += choice.new_tokens
         self.reason = reason
         router.metrics.choices[(fleet.name, reason)] += 1

@@ -184,3 +184,30 @@ run "refuses_a_fleet_called_like_a_group" {
 
   expect_failures = [var.fleets]
 }
+
+run "refuses_a_pair_of_a_fleet_with_itself" {
+  command = plan
+  variables { fleets = { chat = merge(var.fleets.chat, { prefill_for = "chat", document = "{\"environment\": \"prod\", \"fleet\": \"chat\", \"role\": \"prefill\", \"engine_port\": 30000, \"agent_port\": 30080}" }) } }
+
+  expect_failures = [var.fleets]
+}
+
+run "the_halves_of_a_pair_meet_and_are_watched_as_one_fleet" {
+  command = apply
+  variables {
+    fleets = {
+      chat   = var.fleets.chat
+      prompt = merge(var.fleets.chat, { prefill_for = "chat", document = "{\"environment\": \"prod\", \"fleet\": \"prompt\", \"role\": \"prefill\", \"engine_port\": 30000, \"agent_port\": 30080}" })
+    }
+  }
+
+  assert {
+    condition     = keys(module.worker_pair) == ["prompt"] && length(module.worker_pair["prompt"].rules) == 2
+    error_message = "One pair, open in both directions."
+  }
+
+  assert {
+    condition     = output.groups.fleets.prompt.on_demand == "sgl-prod-prompt-ondemand"
+    error_message = "Each half has groups of its own."
+  }
+}

@@ -14,7 +14,10 @@ locals {
     "sglctl:environment" = var.environment
     "sglctl:fleet"       = var.name
     "sglctl:role"        = "worker"
-  })
+    },
+    # Routers know a pair by its decode fleet.
+    var.fleet.prefill_for == null ? {} : { "sglctl:pair" = var.fleet.prefill_for }
+  )
 
   # Agents heartbeat while they drain; the first silence of this length ends the wait.
   terminate_heartbeat_s = min(120, var.fleet.drain_deadline_s)

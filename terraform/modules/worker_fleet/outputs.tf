@@ -5,3 +5,8 @@ output "groups" {
     spot      = try(aws_autoscaling_group.workers["spot"].name, null)
   }
 }
+
+output "security_group_id" {
+  description = "Security group of the workers."
+  value       = aws_security_group.workers.id
+}

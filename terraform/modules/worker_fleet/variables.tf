@@ -29,6 +29,7 @@ variable "fleet" {
       iops            = optional(number, 3000)
       throughput_mbps = optional(number, 125)
     })
+    prefill_for      = optional(string)
     engine_port      = optional(number, 30000)
     agent_port       = optional(number, 30080)
     launch_timeout_s = optional(number, 1800)
@@ -118,6 +119,11 @@ variable "fleet" {
   validation {
     condition     = try(jsondecode(var.fleet.document).engine_port == var.fleet.engine_port && jsondecode(var.fleet.document).agent_port == var.fleet.agent_port, false)
     error_message = "fleet.document and fleet.engine_port, fleet.agent_port must name the same ports, else the security group shuts the routers out."
+  }
+
+  validation {
+    condition     = try(jsondecode(var.fleet.document).role == "prefill", false) == (var.fleet.prefill_for != null)
+    error_message = "fleet.prefill_for names the decode fleet of a prefill fleet, and of no other: its document must have role prefill."
   }
 
   validation {

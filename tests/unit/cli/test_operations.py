@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sglctl.aws.fleet_state import Group, Member, by_fleet
 from sglctl.aws.run_command import ScriptResult
-from sglctl.config.capacity import GroupCapacity, Split
 from sglctl.context import Context
-from sglctl.core.plan_summary import Change
 from sglctl.core.readiness import GroupState, Observation, Wanted, missing
 from sglctl.core.table import table
 from sglctl.core.workers import AgentState
-from sglctl.errors import LocalError, PreconditionError, StateLockedError, WaitTimeoutError
-from sglctl.operations import scale
+from sglctl.errors import LocalError, PreconditionError, WaitTimeoutError
 from sglctl.operations.audit import audited, log_file
-from sglctl.operations.scale import Request
 from sglctl.operations.wait import until_serving
 from sglctl.operations.workers import parse_state
 
@@ -41,6 +36,13 @@ WANTED = Wanted(2, {"chat": 2})
         (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2, 0, 1)}, 2),
          Wanted(2, {"chat": 2}, frozenset({"chat"})), ["fleet chat: 1 workers still drain"]),
         (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 3)}, 3), WANTED, []),
+        # Nor when it is on its way back into the warm pool, whose prepared ones are another count.
+        (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 2, returning=1, requests=7)}, 2),
+         Wanted(2, {"chat": 2}, frozenset({"chat"}), {"chat": 1}),
+         ["fleet chat: 1 workers still drain (7 requests in flight)", "fleet chat: 0/1 prepared"]),
+        (Observation(GroupState(2, 2), 2, {"chat": GroupState(2, 1, warm_ready=1)}, 1),
+         Wanted(2, {"chat": 2}, warm={"chat": 1}),
+         ["fleet chat: 1/2 workers in service", "1/2 workers routable"]),
         # No workers wanted: a router that answers is enough.
         (Observation(GroupState(2, 2), 2, {"chat": GroupState(0, 0)}, 0),
          Wanted(2, {"chat": 0}), []),
@@ -123,87 +125,15 @@ def test_an_obstacle_that_passes_is_waited_for() -> None:
     assert clock.now >= 20
 
 
-def group(name: str, low: int, high: int, desired: int) -> Group:
-    return Group(name, "worker", "chat", low, high, desired, None)
-
-
-def request(**given: int) -> Request:
-    numbers = dict.fromkeys(("min", "max", "desired", "warm_min")) | given
-    return Request("chat", **numbers, wait=True, timeout_s=None)
-
-
-BOTH = Split(GroupCapacity(1, 2, 1), GroupCapacity(0, 6, 3))
-PRESENT = {"ondemand": group("a", 1, 2, 2), "spot": group("b", 0, 6, 5)}
-
-
-def test_desired_alone_is_not_terraforms() -> None:
-    assert not scale.needs_terraform(PRESENT, BOTH, request(desired=4))
-
-
-@pytest.mark.parametrize(
-    ("present", "asked"),
-    [
-        ({"ondemand": group("a", 0, 2, 1), "spot": group("b", 0, 6, 3)}, request(min=1)),
-        ({"ondemand": group("a", 1, 2, 1)}, request(max=8)),
-        (PRESENT, request(warm_min=1)),
-    ],
-)
-def test_bounds_groups_and_warm_pools_are_terraforms(
-    present: dict[str, Group], asked: Request
-) -> None:
-    assert scale.needs_terraform(present, BOTH, asked)
-
-
-def test_what_scaling_did_since_is_kept_unless_asked_for() -> None:
-    """A new maximum must not undo what a scaling policy just did."""
-    diff = "-  max: 6\n+  max: 8\n"
-    assert scale.desired_of(PRESENT, BOTH, diff, request(max=8)) == {"ondemand": 2, "spot": 5}
-    assert scale.desired_of(PRESENT, BOTH, "", request(desired=4)) == {"ondemand": 1, "spot": 3}
-
-
-def test_what_runs_moves_into_the_new_bounds() -> None:
-    bounds = Split(GroupCapacity(3, 4, 3), GroupCapacity(0, 2, 0))
-    assert scale.desired_of(PRESENT, bounds, "", request(min=3)) == {"ondemand": 3, "spot": 2}
-
-
-def test_only_growth_within_present_bounds_starts_early() -> None:
-    assert scale.early(PRESENT, {"ondemand": 3, "spot": 6}) == {"spot": 6}
-    assert scale.early(PRESENT, {"ondemand": 1, "spot": 2}) == {}
-
-
-def test_a_change_beyond_capacity_is_told_apart() -> None:
-    sizes = Change("update", "aws_autoscaling_group", "g", ("max_size", "min_size"))
-    alarm = Change("update", "aws_cloudwatch_metric_alarm", "a", ("threshold",))
-    template = Change("update", "aws_launch_template", "t", ("image_id",))
-    replaced = Change("replace", "aws_autoscaling_group", "g", ("min_size",))
-    assert scale.beyond((sizes, alarm, template, replaced)) == [template, replaced]
-
-
-def test_a_file_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    file = tmp_path / "local.yaml"
-    file.write_text("new from somebody else\n")
-    with pytest.raises(PreconditionError, match="changed by somebody else"):
-        scale.write(file, "old\n", "mine\n")
-    assert file.read_text() == "new from somebody else\n"
-
-
-def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
-    file = tmp_path / "local.yaml"
-    file.write_text("old\n")
-    file.chmod(0o640)
-    scale.write(file, "old\n", "mine\n")
-    assert (file.read_text(), file.stat().st_mode & 0o777) == ("mine\n", 0o640)
-
-
 def test_a_groups_members_are_counted_by_lifecycle() -> None:
-    states = ("InService", "Pending:Wait", "Terminating:Wait", "Warmed:Stopped", "InService")
+    states = ("InService", "Pending:Wait", "Terminating:Wait", "Warmed:Stopped", "Warmed:Pending")
     members = tuple(
         Member(f"i-{n}", state, "Healthy", "us-east-1a", "m7i.large")
         for n, state in enumerate(states)
     )
-    one = Group("a", "worker", "chat", 0, 5, 2, None, members=members)
-    assert one.state == GroupState(2, 2, 1, 1)
-    assert by_fleet([one, one]) == {"chat": GroupState(4, 4, 2, 2)}
+    one = Group("a", "worker", "chat", 0, 5, 2, 1, members=members[:3], warm=members[3:])
+    assert one.state == GroupState(2, 1, 1, 1, warm_ready=1)
+    assert by_fleet([one, one]) == {"chat": GroupState(4, 2, 2, 2, warm_ready=2)}
 
 
 @pytest.mark.parametrize(
@@ -249,20 +179,3 @@ def test_every_end_of_a_change_leaves_a_line(
 def test_columns_line_up() -> None:
     assert table([("A", "BB"), (111, 2)]) == ["A    BB", "111  2"]
     assert table([]) == []
-
-
-@pytest.mark.parametrize("error", [StateLockedError("locked"), KeyboardInterrupt()])
-def test_a_scale_that_cannot_be_planned_is_taken_back(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    """Whoever is told that the state is locked has nothing to tidy up."""
-
-    def refuse(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(scale, "open_workspace", refuse)
-    undone: list[str] = []
-    anything: Any = None
-    with pytest.raises(type(error)):
-        scale._terraform(anything, anything, anything, "chat", lambda: undone.append("undo"))
-    assert undone == ["undo"]

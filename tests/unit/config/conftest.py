@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ENVIRONMENTS = ("local", "dev", "staging", "prod")
+ENVIRONMENTS = ("local", "dev", "staging", "prod", "pairs")
 
 Change = Callable[..., Path]
 

@@ -32,6 +32,8 @@ CASES = [
      "{min: 3, max: 5, desired: 4}"),
     (PROD, "chat", {"warm_min": 3}, "      min: 1\n      max_prepared", "      min: 3\n"
      "      max_prepared"),
+    (PROD, "chat", {"warm_min": 2, "warm_max_prepared": 3}, "      min: 1\n      max_prepared: 4",
+     "      min: 2\n      max_prepared: 3"),
     (PROD, "reason", {"max": 10}, "min: 1, max: 4, desired: 2", "min: 1, max: 10, desired: 2"),
 ]  # fmt: skip
 

@@ -41,11 +41,12 @@ def test_workers_and_routers_accept_their_documents(config_dir: Path, environmen
     """sglworker and sglrouter parse strictly what we write."""
     desired = load(config_dir, environment)
     router = parse_document(json.dumps(render_router_document(desired)), "test")
-    assert set(router.fleets) == set(desired.environment.fleets)
-    for name, fleet in desired.environment.fleets.items():
+    fleets = desired.environment.fleets
+    assert set(router.fleets) == {n for n, fleet in fleets.items() if fleet.role != "prefill"}
+    for name, fleet in fleets.items():
         document = parse(FleetDocument, json.dumps(render_fleet_document(desired, name)), "test")
         assert document.fleet == name
-        assert document.served_model_name in router.fleets[name].models
+        assert document.served_model_name in router.fleets[fleet.prefill_for or name].models
         assert document.drain_deadline_s == fleet.drain_deadline_s
 
 
@@ -91,7 +92,8 @@ def test_production_as_terraform_variables(config_dir: Path) -> None:
                      "warm_pool": {"min": 1, "max_prepared": 4, "state": "Stopped",
                                    "reuse_on_scale_in": False},
                      "root_volume": {"size_gb": 60, "iops": 3000, "throughput_mbps": 125},
-                     "engine_port": 30000, "agent_port": 30080, "launch_timeout_s": 1800,
+                     "prefill_for": None,
+                         "engine_port": 30000, "agent_port": 30080, "launch_timeout_s": 1800,
                      "drain_deadline_s": 900, "tags": {}},
             "reason": {"model": "llama-3.3-70b-instruct-fp8", "image_id": "ami-3",
                        "instance_types": ["g6e.12xlarge", "g6e.24xlarge"],
@@ -99,7 +101,8 @@ def test_production_as_terraform_variables(config_dir: Path) -> None:
                                   "spot": {"min": 0, "max": 3, "desired": 1}},
                        "warm_pool": None,
                        "root_volume": {"size_gb": 103, "iops": 3000, "throughput_mbps": 125},
-                       "engine_port": 30000, "agent_port": 30080, "launch_timeout_s": 3600,
+                       "prefill_for": None,
+                         "engine_port": 30000, "agent_port": 30080, "launch_timeout_s": 3600,
                        "drain_deadline_s": 900, "tags": {}},
         },
         "observability": {"log_retention_days": 90, "alarm_topic_arn": None, "queue_depth": 20},

@@ -26,7 +26,7 @@ NAMED = {
 }  # fmt: skip
 
 
-def test_there_are_four_environments_and_every_promised_model(config_dir: Path) -> None:
+def test_there_are_these_environments_and_every_promised_model(config_dir: Path) -> None:
     """Names are what people type."""
     assert set(environments(config_dir)) == set(ENVIRONMENTS)
     assert set(MODELS) >= NAMED

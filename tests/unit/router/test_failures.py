@@ -253,6 +253,21 @@ def test_without_a_ready_worker_the_answer_is_503_with_retry_after(lab):
     lab.run(scenario())
 
 
+def test_until_its_keys_are_read_a_router_is_unhealthy_though_workers_are_ready(lab, tmp_path):
+    """A load balancer would send it what the other routers can serve."""
+
+    async def scenario():
+        async with lab.world(lab.FakeWorker(), keys={"file": str(file)}) as world:
+            for loaded, status in ((False, 503), (True, 200)):
+                world.router.keys.loaded = loaded
+                health = await world.ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert (health.status, json.loads(health.body)["keys_loaded"]) == (status, loaded)
+
+    file = tmp_path / "keys.json"
+    file.write_text('{"a": "sk-12345678"}')
+    lab.run(scenario())
+
+
 async def _never(request, writer):
     await asyncio.sleep(3600)
 

@@ -88,9 +88,29 @@ def test_a_state_older_than_three_seconds_is_not_trusted():
     """Even when no read has failed yet."""
     workers = ready_set("a", "b", now=100.0)
     workers.reported(workers.workers["b"], Report("ready", 0, None, {}), 102.0)
-    for now, expected in [(103.0, ["a", "b"]), (103.1, ["b"]), (105.1, [])]:
+    for now, expected in [(103.0, ["a", "b"]), (103.1, ["b"]), (105.0, ["b"])]:
         workers.refresh(now)
         assert [w.id for w in workers.fleets["chat"].ready] == expected
+
+
+def test_when_every_worker_falls_silent_those_last_ready_are_chosen_for_half_a_minute():
+    """A router that was not scheduled for a while refuses nobody; a drained worker stays out."""
+    workers = ready_set("a", "b", "c", now=100.0)
+    workers.reported(workers.workers["b"], Report("draining", 0, None, {}), 101.0)
+    workers.drain_here(workers.workers["c"], True)
+    for now, expected in [(103.1, ["a"]), (130.0, ["a"]), (130.1, [])]:
+        workers.refresh(now)
+        assert [w.id for w in workers.fleets["chat"].ready] == expected
+
+
+def test_an_engine_without_an_agent_is_not_believed_to_be_ready():
+    """It is its own /health that is silent."""
+    workers = WorkerSet({"chat": FleetRoute(models=("tiny",))})
+    workers.apply([Seen("a", "chat", Address("127.0.0.1", 1), None)])
+    workers.reported(workers.workers["a"], Report("ready", 0, None, {}), 100.0)
+    for now, expected in [(122.0, 1), (122.1, 0)]:
+        workers.refresh(now)
+        assert workers.ready_count() == expected
 
 
 @pytest.mark.parametrize(
@@ -270,6 +290,13 @@ def test_aws_discovery_reads_every_page():
         [*pages, {"Instances": [{"InstanceId": "i-9", "Tags": []}]}], AwsDiscovery(), None
     )
     assert [item.id for item in found] == ["i-0", "i-1", "i-2"]
+
+
+def test_a_prefill_worker_stands_in_the_place_of_its_decode_fleet():
+    tags = [{"Key": "sglctl:fleet", "Value": "prompts"}, {"Key": "sglctl:pair", "Value": "chat"}]
+    one = {"InstanceId": "i-1", "PrivateIpAddress": "10.0.0.1", "Tags": tags}
+    (found,) = discovery.seen_instances([{"Instances": [one]}], AwsDiscovery(), None)
+    assert found.fleet == "chat"
 
 
 def test_keys_come_from_secrets_manager(lab, amazon):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +27,14 @@ def test_a_worker_returns_to_the_pool_and_back_into_service(tmp_path: Path) -> N
         async with here.engine():
             await here.until("ready")
             await fakes.until(lambda: len(here.around.completed) == 1)
+            here.agent.worker.engine_started(os.getpid())
             here.around.target, here.around.lifecycle = "Warmed:Running", "Warmed:Pending:Wait"
             here.around.waiting_hooks = ("terminate",)
             await fakes.until(wanted.exists)
             assert wanted.read_text() == "stopped\n"
             assert here.state == "drained"
         await here.until("warmed")
+        assert here.agent.worker.starts.times == ()  # what the pool stops does not crash
         await fakes.until(lambda: len(here.around.completed) == 2)
         assert here.around.completed[1] == (GROUP, "terminate", "CONTINUE")
         here.around.target, here.around.lifecycle = "InService", "Pending:Wait"
@@ -58,6 +63,18 @@ def test_a_worker_whose_host_will_be_stopped_does_not_stop_its_engine(tmp_path: 
         assert not (tmp_path / "run" / "engine.wanted").exists()
 
     live(life, tmp_path)
+
+
+def test_a_warm_worker_that_is_told_to_stop_leaves_at_once(tmp_path: Path) -> None:
+    """Its host is stopped for the pool: nothing is drained, nothing holds up the shutdown."""
+
+    async def life(here: World) -> None:
+        await here.until("warmed")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(asyncio.shield(here._task), 10)
+        assert here.state == "warmed"
+
+    live(life, tmp_path, target="Warmed:Stopped", lifecycle="Warmed:Pending:Wait")
 
 
 def test_a_termination_ends_the_way_into_the_pool(tmp_path: Path) -> None:

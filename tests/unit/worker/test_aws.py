@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import worker_fakes as fakes
@@ -83,5 +84,24 @@ def test_calls_at_once_get_their_own_answers(monkeypatch: pytest.MonkeyPatch) ->
         )
         assert '"fleet": "chat"' in text
         assert member == MEMBER
+
+    with_aws(test, monkeypatch)
+
+
+def test_credentials_that_come_late_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """boto3 gives metadata one second; a worker without credentials would wait for ever."""
+    file = tmp_path / "credentials"
+
+    async def test(client: Aws, _around: fakes.Surroundings) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        with pytest.raises(UnreachableError, match="Unable to locate credentials"):
+            await client.membership()
+        file.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+        assert await client.membership() == MEMBER
 
     with_aws(test, monkeypatch)

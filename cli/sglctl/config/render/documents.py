@@ -7,7 +7,7 @@ from typing import Any
 from sglctl.config.base import AGENT_PORT, ENGINE_PORT
 from sglctl.config.catalogue import Instance, ModelEntry
 from sglctl.config.desired import Desired, Settings, hardware_of, settings_of
-from sglctl.config.fleet import Fleet
+from sglctl.config.fleet import Disaggregation, Fleet
 from sglctl.errors import ConfigError
 
 #: Flags every worker runs with: routers and agents read these metrics and counts.
@@ -66,7 +66,7 @@ def render_fleet_document(desired: Desired, name: str) -> dict[str, Any]:
         "version": 1,
         "environment": desired.name,
         "fleet": name,
-        "role": "regular",
+        "role": fleet.role,
         "release": desired.environment.release,
         "model": fleet.model,
         "served_model_name": served_name(fleet),
@@ -80,4 +80,16 @@ def render_fleet_document(desired: Desired, name: str) -> dict[str, Any]:
         "warm_up": {"prompts": fleet.warm_up.prompts, "timeout_s": fleet.warm_up.timeout_s},
         "launch_timeout_s": fleet.launch_timeout_s,
         "drain_deadline_s": fleet.drain_deadline_s,
+        **_optional(desired, fleet),
     }
+
+
+def _optional(desired: Desired, fleet: Fleet) -> dict[str, Any]:
+    """What has the agent's default in most fleets: a parameter holds 4 KB."""
+    found: dict[str, Any] = {}
+    if fleet.role != "regular":
+        pair = desired.environment.fleets.get(fleet.prefill_for or "", fleet)
+        found["disaggregation"] = (pair.disaggregation or Disaggregation()).model_dump()
+    if fleet.on_rebalance != "record":
+        found["on_rebalance"] = fleet.on_rebalance
+    return found

@@ -95,7 +95,12 @@ def render_router_document(desired: Desired) -> dict[str, Any]:
         "environment": desired.name,
         "listen": _listen(router),
         "policy": router.policy,
-        "fleets": {name: _route(desired, name) for name in desired.environment.fleets},
+        # Prefill workers serve their decode fleet: their tag `sglctl:pair` says so.
+        "fleets": {
+            name: _route(desired, name)
+            for name, fleet in desired.environment.fleets.items()
+            if fleet.role != "prefill"
+        },
         "limits": {
             "max_body_bytes": router.limits.max_body_bytes,
             "drain_s": router.limits.drain_s,

@@ -103,6 +103,7 @@ def _fleet(desired: Desired, name: str, image_id: str) -> dict[str, Any]:
             "iops": volume.iops,
             "throughput_mbps": volume.throughput_mbps,
         },
+        "prefill_for": fleet.prefill_for,
         "engine_port": ENGINE_PORT,
         "agent_port": AGENT_PORT,
         "launch_timeout_s": fleet.launch_timeout_s,

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RecordLifecycleActi
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from moto.autoscaling.exceptions import ValidationError
@@ -24,6 +25,8 @@ from sglocal.aws.emulator import Emulator
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutLifecycleHook.html
 TRANSITIONS = (LAUNCH_TRANSITION, TERMINATE_TRANSITION)
 DEFAULT_TIMEOUT_S = 3600
+
+log = logging.getLogger(__name__)
 
 
 def install(emulator: Emulator) -> None:
@@ -83,7 +86,10 @@ class LifecycleCalls:
             result = response._get_param("LifecycleActionResult")
             if result not in ("CONTINUE", "ABANDON"):
                 raise ValidationError("LifecycleActionResult must be CONTINUE or ABANDON")
-            self._find(response).result = result
+            action = self._find(response)
+            action.result = result
+            who = response._get_param("InstanceId") or action.token
+            log.info("hook %s of %s completed with %s", action.hook, who, result)
             self.emulator.wake()
             return EmptyResult()
 

@@ -228,3 +228,17 @@ run "refuses_an_image_without_ebs_root" {
 
   expect_failures = [data.aws_ami.worker]
 }
+
+run "refuses_a_pair_for_a_fleet_that_does_not_prefill" {
+  command = plan
+  variables { fleet = merge(var.fleet, { prefill_for = "other" }) }
+
+  expect_failures = [var.fleet]
+}
+
+run "refuses_a_prefill_fleet_without_its_pair" {
+  command = plan
+  variables { fleet = merge(var.fleet, { document = "{\"environment\": \"prod\", \"fleet\": \"chat\", \"role\": \"prefill\", \"engine_port\": 30000, \"agent_port\": 30080}" }) }
+
+  expect_failures = [var.fleet]
+}

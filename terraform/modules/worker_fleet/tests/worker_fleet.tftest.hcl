@@ -107,6 +107,18 @@ run "a_number_like_release_stays_text" {
   }
 }
 
+run "a_prefill_worker_is_tagged_for_its_pair" {
+  command = plan
+  variables {
+    fleet = merge(var.fleet, { prefill_for = "answer", document = "{\"environment\": \"prod\", \"fleet\": \"chat\", \"role\": \"prefill\", \"engine_port\": 30000, \"agent_port\": 30080}" })
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_autoscaling_group.workers : one([for tag in group.tag : tag.value if tag.key == "sglctl:pair"]) == "answer"])
+    error_message = "Routers take it in the place of its decode fleet."
+  }
+}
+
 run "tags_reach_instances_volumes_and_groups" {
   command = apply
 

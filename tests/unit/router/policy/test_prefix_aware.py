@@ -56,8 +56,9 @@ RULE = [
     ("overloaded", 16, 0, 0, 0, "spill"),
     ("overloaded among busy ones", 90, 0, 40, 0, "spill"),
     ("below the overload among busy ones", 70, 0, 40, 0, "prefix"),
-    ("within the spill limit", 1, 11_900, 0, 0, "prefix"),
-    ("above the spill limit", 1, 12_200, 0, 0, "spill"),
+    ("waits less than the prefix saves", 1, 2_500, 0, 0, "prefix"),
+    ("waits longer, within the spill limit", 1, 5_200, 0, 0, "prefix"),
+    ("above the spill limit", 1, 6_400, 0, 0, "spill"),
     ("above it, as all are", 1, 19_000, 1, 19_000, "prefix"),
 ]
 
@@ -166,6 +167,48 @@ def test_a_slow_worker_gets_as_much_less_as_it_is_slower(kit):
     assert all(len(queue) < 30 for queue in waiting.values())
 
 
+def teach(fleet, speeds, samples=60):
+    """Let first bytes of prompts of 2,800 tokens show workers' speeds, in tokens per second."""
+    for worker, speed in zip(fleet.workers, speeds, strict=True):
+        for _ in range(samples):
+            fleet.policy.first_byte(worker.slot, 2800, 0, 0, 2800 / speed)
+    fleet.policy.sweep()
+
+
+def test_a_slow_holder_is_left_when_a_fast_worker_would_be_earlier(kit):
+    """The same backlog is three times the wait on a worker of a third of the speed."""
+    reasons = []
+    for speeds in ((14_000, 14_000, 14_000, 14_000), (4_700, 14_000, 14_000, 14_000)):
+        fleet = make_fleet(kit, 4)
+        holder = fleet.workers[0]
+        fleet.policy.choose(hot(kit, 0), [holder])
+        teach(fleet, speeds)
+        holder.load, holder.backlog = 1, 4_000
+        reasons.append(fleet.policy.choose(hot(kit, 1), fleet.workers).reason)
+    assert reasons == ["prefix", "spill"]
+
+
+def test_what_waits_is_spread_by_speed(kit):
+    """None of it has had a first byte: so much waits everywhere that it takes equally long."""
+    fleet = make_fleet(kit, 4)
+    teach(fleet, (12_000, 12_000, 4_000, 4_000))
+    got = counts(fleet.send(unique(kit, n, size=8000)) for n in range(160))
+    fast, slow = got["worker-0"] + got["worker-1"], got["worker-2"] + got["worker-3"]
+    assert 2.4 <= fast / slow <= 3.6
+
+
+def test_a_new_conversation_goes_where_least_was_sent_lately(kit):
+    """Idle workers are alike by what runs there, not by what will come back to them."""
+    fleet = make_fleet(kit, 4)
+    for n in range(3):
+        choice = fleet.policy.choose(unique(kit, n, size=40_000), [fleet.workers[n]])
+        choice.worker.last_chosen = 0
+    fleet.workers[3].last_chosen = 99
+    fleet.policy.choose(unique(kit, 7), [fleet.workers[3]])
+    fleet.policy.sweep()
+    assert fleet.policy.choose(unique(kit, 9), fleet.workers).worker is fleet.workers[3]
+
+
 def test_a_slot_given_to_another_worker_promises_nothing(kit):
     fleet = make_fleet(kit, 2)
     first = fleet.send(hot(kit, 0))
@@ -258,5 +301,9 @@ def test_the_home_of_a_long_text_is_passed_over_when_it_is_busy(kit):
     other = make_policy("prefix_aware")
     other.alone = fleet.policy.alone = False
     home = other.choose(request, fleet.workers).worker
-    home.backlog = request.prompt.tokens
+    home.backlog = request.prompt.tokens // 2
+    assert fleet.policy.choose(request, fleet.workers).worker is home
+    home.backlog = 2 * request.prompt.tokens
+    fleet = kit.Fleet(make_policy("prefix_aware"), fleet.workers)
+    fleet.policy.alone = False
     assert fleet.policy.choose(request, fleet.workers).worker is not home

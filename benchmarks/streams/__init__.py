@@ -1,0 +1,1 @@
+"""Streams through everything that happens to a fleet: none may break."""
