@@ -20,6 +20,7 @@ from sglrouter.control import Control
 from sglrouter.data_plane import POLL_S, keep_ticking
 from sglrouter.errors import StartError
 from sglrouter.listener import make_listeners
+from sglrouter.inner import BUILT
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import Sums, others_of, share_of, view_of
@@ -112,7 +113,13 @@ class Supervisor:
         fields = {"listen": f"{listen.host}:{self.port}", "admin_port": self.admin_port}
         pids = [child.process.pid for child in self._children.values()]
         self.log.write(
-            "started", {"environment": document.environment, **fields, "processes": pids}
+            "started",
+            {
+                "environment": document.environment,
+                "native": BUILT,
+                **fields,
+                "processes": pids,
+            },
         )
 
     # one data process
