@@ -14,7 +14,7 @@ from tests.chaos.stage import Stage, deploy, remove
 from tests.chaos.suite import left_at_the_end
 from tests.e2e.harness import Sglctl
 
-pytestmark = [pytest.mark.terraform, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.terraform, pytest.mark.timeout(1800)]
 QUICK = {one.name: one for one in load_all() if one.quick}
 
 
