@@ -27,12 +27,14 @@ Results = tuple[list[Start], list[Outcome]]
 _say = partial(click.echo, err=True)
 
 
-def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: int) -> Results:
+def run(
+    count: int, kinds: tuple[str, ...], beside: bool, streams: int, at_once: int, tokens: int
+) -> Results:
     """What was measured; of a run that breaks off, the tables of what there is are printed."""
     starts, outcomes = list[Start](), list[Outcome]()
     with deployed(_say) as environment:
         try:
-            for start in rounds(environment, [KINDS[name] for name in kinds], count, _say):
+            for start in rounds(environment, [KINDS[k] for k in kinds], count, beside, _say):
                 starts.append(start)
             if streams:
                 for outcome in through_events(environment, streams, at_once, tokens, _say):
@@ -50,6 +52,9 @@ def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: 
               help="Of starts; each kind once in a round.")  # fmt: skip
 @click.option("--kinds", type=click.Choice([*KINDS]), multiple=True, default=[*KINDS],
               help="Of starts (repeatable); all of them unless given.")  # fmt: skip
+@click.option("--beside", is_flag=True,
+              help="Each warm kind beside a cold start of the same request: on a busy machine.",
+)  # fmt: skip
 @click.option("--streams", type=click.IntRange(min=0), default=0, show_default=True,
               help="In total, through scale-in, refresh, Spot notice and router restarts.",
 )  # fmt: skip
@@ -63,14 +68,14 @@ def run(count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: 
 )  # fmt: skip
 @click.option("--save", is_flag=True, help="Keep the run in benchmarks/results/.")
 def main(
-    count: int, kinds: tuple[str, ...], streams: int, at_once: int, tokens: int,
+    count: int, kinds: tuple[str, ...], beside: bool, streams: int, at_once: int, tokens: int,
     figure: Path | None, output: str, save: bool,
 ) -> None:  # fmt: skip
     if os.geteuid() != 0:
         _say("bench-scaleout: container hosts need root")
         sys.exit(4)
     try:
-        starts, outcomes = run(count, kinds, streams, at_once, tokens)
+        starts, outcomes = run(count, kinds, beside, streams, at_once, tokens)
         if figure is not None:
             report.draw(starts, figure)
     except ScaleoutError as error:

@@ -10,17 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import httpx
-
-from benchmarks.scaleout.environment import LOOK_S, ON_DEMAND, Environment, Members
+from benchmarks.scaleout.arrivals import Arrivals
+from benchmarks.scaleout.environment import ON_DEMAND, Environment, Members
 from benchmarks.scaleout.errors import ScaleoutError
 from benchmarks.scaleout.start import Seen, Start, phases, ready_at
-
-_START_S, _TOKEN_S = 1800.0, 120.0
-#: The load balancer asks one router after the other: so many in a row, and each of them knows.
-_ROUTERS = 2
-#: So many requests at once that the new worker, which is idle, gets one of them.
-_PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -51,15 +44,26 @@ KINDS = {
 
 
 def rounds(
-    environment: Environment, kinds: list[Kind], count: int, say: Callable[[str], None]
+    environment: Environment,
+    kinds: list[Kind],
+    count: int,
+    beside: bool,
+    say: Callable[[str], None],
 ) -> Iterator[Start]:
-    """Every kind once in each round, so that what else the machine does falls on all of them."""
+    """Every kind once in each round, so that what else the machine does falls on all of them.
+
+    `beside`: each warm kind together with a cold start, of one request.
+    """  # fmt: skip
     environment.until(ON_DEMAND, _serving(1), "one worker in service")
-    for number, kind in itertools.product(range(1, count + 1), kinds):
-        prepare(environment, kind)
-        start = measure(environment, kind)
-        say(f"round {number}: {kind.name}: first token after {start.seen.first_token_s:.1f} s")
-        yield start
+    requests = [[kind] for kind in kinds]
+    if beside:
+        requests = [[kind, KINDS["cold"]] for kind in kinds if kind.pool]
+    for number, (at, request) in itertools.product(range(count), enumerate(requests)):
+        prepare(environment, request[0])
+        pair = number * len(requests) + at if beside else number
+        for start in measure(environment, request, pair):
+            say(f"round {number + 1}: {start.kind}: {start.seen.first_token_s:.1f} s")
+            yield start
     _pool(environment, None)
 
 
@@ -93,29 +97,42 @@ def _serving(count: int) -> Callable[[Members], bool]:
     return lambda members: list(members.values()).count("InService") >= count
 
 
-def measure(environment: Environment, kind: Kind) -> Start:
-    """One more worker, from the request to the first token a client gets from it."""
+def measure(environment: Environment, kinds: list[Kind], pair: int = 0) -> list[Start]:
+    """So many more workers, from the request to the first token a client gets from each."""
     members = environment.members(ON_DEMAND)
-    before = {name for name, state in members.items() if state == "InService"}
+    before = frozenset(name for name, state in members.items() if state == "InService")
     used = {name: _cpu_s(environment, name) for name, state in members.items()
             if state == "Warmed:Running"}  # fmt: skip
+    arrivals = Arrivals(environment, before, len(kinds))
     load_average, requested_at = round(os.getloadavg()[0], 2), time.time()
-    environment.scale(ON_DEMAND, 2)
-    in_service_s, routable_s, instance_id = _arrival(environment, before, requested_at)
-    first_token_s = asyncio.run(_first_token(environment, instance_id)) - requested_at
-    seen = Seen(round(in_service_s, 3), round(routable_s, 3), round(first_token_s, 3))
-    cpu_s = _cpu_s(environment, instance_id) - used.get(instance_id, 0.0)
-    state = json.loads(environment.shell(instance_id, "sglworker state"))
-    journal = environment.shell(
-        instance_id,
-        "journalctl --unit=sglworker --output=short-unix --no-pager --quiet --grep='-> ready'",
-    )
-    rows = phases(state["timeline"], requested_at, ready_at(journal), seen)
-    drawing = environment.timeline(instance_id)
-    return Start(
-        kind.name, instance_id, seen, rows, round(cpu_s, 1), load_average, state["timeline"],
-        drawing,
-    )  # fmt: skip
+    environment.scale(ON_DEMAND, len(before) + len(kinds))
+    asyncio.run(arrivals.watch())
+    ready = {name: _ready_at(environment, name) for name in arrivals.in_service}
+    starts = []
+    for name, known_at in zip(sorted(ready, key=ready.__getitem__), arrivals.known, strict=True):
+        cpu_s = _cpu_s(environment, name) - used.get(name, 0.0)
+        seen = Seen(*(round(at - requested_at, 3) for at in (
+            arrivals.in_service[name], known_at, arrivals.first_token[name])))  # fmt: skip
+        timeline = json.loads(environment.shell(name, "sglworker state"))["timeline"]
+        starts.append(Start(
+            _kind_of(name, name in members, kinds), name, pair, seen,
+            phases(timeline, requested_at, ready[name], seen),
+            round(cpu_s, 1), load_average, timeline, environment.timeline(name),
+        ))  # fmt: skip
+    return starts
+
+
+def _kind_of(instance_id: str, from_pool: bool, kinds: list[Kind]) -> str:
+    """Raises ScaleoutError where the group launched what should have come from its pool."""
+    for kind in kinds:
+        if from_pool == (kind.pool is not None):
+            return kind.name
+    raise ScaleoutError(f"{instance_id} is no {kinds[0].name} start: {kinds[0].says}")
+
+
+def _ready_at(environment: Environment, instance_id: str) -> float:
+    words = "journalctl --unit=sglworker --output=short-unix --no-pager --quiet --grep='-> ready'"
+    return ready_at(environment.shell(instance_id, words))
 
 
 def _cpu_s(environment: Environment, instance_id: str) -> float:
@@ -126,57 +143,3 @@ def _cpu_s(environment: Environment, instance_id: str) -> float:
     told = environment.shell(instance_id, "cat /sys/fs/cgroup/cpu.stat")
     values = dict(line.split() for line in told.splitlines())
     return int(values["usage_usec"]) / 1e6
-
-
-def _arrival(
-    environment: Environment, before: set[str], requested_at: float
-) -> tuple[float, float, str]:
-    """Seconds until InService, until the routers knew, and whose they are."""
-    in_service, routable, instance_id, knew = None, None, "", 0
-    with httpx.Client(timeout=10, trust_env=False) as client:
-        while in_service is None or routable is None:
-            members = environment.members(ON_DEMAND)
-            arrived = [n for n, s in members.items() if s == "InService" and n not in before]
-            now = time.time() - requested_at
-            if in_service is None and arrived:
-                in_service, instance_id = now, arrived[0]
-            health = client.get(f"{environment.url}/health").json()
-            now = time.time() - requested_at
-            knew = knew + 1 if health["ready_workers"] > len(before) else 0
-            if routable is None and knew == _ROUTERS:
-                routable = now
-            if now > _START_S:
-                raise ScaleoutError(f"no second worker served within {_START_S:g} s")
-            time.sleep(LOOK_S)
-    return in_service, routable, instance_id
-
-
-async def _first_token(environment: Environment, instance_id: str) -> float:
-    """When a client got its first token from this worker, in seconds of the epoch."""
-    headers = {"Authorization": f"Bearer {environment.key}"}
-    deadline = time.monotonic() + _TOKEN_S
-    async with httpx.AsyncClient(timeout=60, headers=headers, trust_env=False) as client:
-        for number in itertools.count():
-            asked = (_ask(client, environment.url, f"{number}.{i}") for i in range(_PROBES))
-            got = [at for worker, at in await asyncio.gather(*asked) if worker == instance_id]
-            if got:
-                return min(got)
-            if time.monotonic() > deadline:
-                raise ScaleoutError(f"no router sent a request to {instance_id}")
-    raise AssertionError("unreachable")
-
-
-async def _ask(client: httpx.AsyncClient, url: str, words: str) -> tuple[str, float]:
-    """Who answered, and when its first token came."""
-    body = {
-        "model": "tiny", "stream": True, "max_tokens": 16, "ignore_eos": True,
-        "messages": [{"role": "user", "content": f"{words}: who are you?"}],
-    }  # fmt: skip
-    async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
-        response.raise_for_status()
-        async for line in response.aiter_lines():
-            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get(
-                "content"
-            ):
-                return response.headers["x-sglctl-worker"], time.time()
-    return "", 0.0  # a model of random weights may say nothing that is text

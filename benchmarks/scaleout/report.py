@@ -70,14 +70,16 @@ def _median(values: Sequence[float]) -> str:
 
 
 def _ratio(found: Sequence[float]) -> str:
+    if not found:
+        return "-"
     return f"{statistics.median(found):.2f} ({min(found):.2f}..{max(found):.2f})"
 
 
 def ratios(starts: Sequence[Start], kind: str, figure: Callable[[Start], float]) -> list[float]:
-    """A figure of this kind to that of the cold start of the same round, for each round."""
-    cold = [figure(start) for start in starts if start.kind == COLD]
-    those = [figure(start) for start in starts if start.kind == kind]
-    return [one / other for one, other in zip(those, cold, strict=False)]
+    """A figure of this kind to that of the cold start it is compared with, for each."""
+    cold = {start.pair: figure(start) for start in starts if start.kind == COLD}
+    those = [start for start in starts if start.kind == kind and start.pair in cold]
+    return [figure(start) / cold[start.pair] for start in those]
 
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> str:

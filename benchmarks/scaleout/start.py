@@ -35,6 +35,8 @@ class Seen:
 class Start:
     """One start. `phases`: row → seconds; they add up to `seen.first_token_s`.
 
+    `pair`: of this number is the cold start that it is compared with.
+
     `cpu_s`: processor time of its host from the request to the first token; unlike the others
     hardly what else runs on the machine, whose `load_average` was that at the request.
     `timeline` is the agent's; `drawing` is what `sglctl workers timeline --from` draws.
@@ -42,6 +44,7 @@ class Start:
 
     kind: str
     instance_id: str
+    pair: int
     seen: Seen
     phases: Mapping[str, float]
     cpu_s: float

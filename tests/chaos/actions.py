@@ -36,12 +36,16 @@ class Desired(Action):
 
 
 class Refresh(Action):
-    """StartInstanceRefresh on the fleet's group, or the routers'."""
+    """StartInstanceRefresh on the fleet's group, or the routers'.
+
+    `warm_up_s`: workers' launch hook knows when they serve; of routers nobody tells the group.
+    """
 
     do: Literal["refresh"]
     of: Literal["workers", "routers"] = "workers"
     min_healthy: int = Field(default=100, ge=0, le=100)
     max_healthy: int = Field(default=200, ge=100, le=200)
+    warm_up_s: int = Field(default=0, ge=0, le=3600)
 
 
 class CancelRefresh(Action):

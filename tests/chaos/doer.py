@@ -95,9 +95,8 @@ class Doer:
 
     async def _refresh(self, action: actions.Refresh) -> None:
         preferences = {"MinHealthyPercentage": action.min_healthy,
-                       "MaxHealthyPercentage": action.max_healthy}  # fmt: skip
-        if action.of == "workers":
-            preferences["InstanceWarmup"] = 0  # their launch hook knows when they serve
+                       "MaxHealthyPercentage": action.max_healthy,
+                       "InstanceWarmup": action.warm_up_s}  # fmt: skip
         group = self.fleet.group if action.of == "workers" else ROUTERS
         await self._call("autoscaling", "start_instance_refresh",
                          AutoScalingGroupName=group, Preferences=preferences)  # fmt: skip
@@ -262,8 +261,9 @@ class Doer:
             self.view.stage.sglctl.run, *words, expect=None, timeout_s=_SGLCTL_S
         )
         said = done.stdout + done.stderr
-        if done.returncode != action.exit or action.says not in said:
-            wanted = f"{action.exit}" + (f" and {action.says!r}" if action.says else "")
+        says = action.says.format(fleet=self.fleet.name)
+        if done.returncode != action.exit or says not in said:
+            wanted = f"{action.exit}" + (f" and {says!r}" if says else "")
             raise StageError(
                 f"sglctl {' '.join(words)}: exit {done.returncode}, wanted {wanted}: {said[-600:]}"
             )

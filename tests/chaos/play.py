@@ -80,7 +80,9 @@ class _Play:
             await self._flowing(doer)
             await self._act(doer, self.scenario.actions)
             await self._take_back()
-            if not self.scenario.last:
+            if self.scenario.last:
+                await self._converge_without_aws(doer)
+            else:
                 await self._converge()
             await self._afterwards()
         finally:
@@ -200,6 +202,15 @@ class _Play:
             routers = partial(rest.routers_wrong, self.view, 2)
             self.seen.not_converged += await rest.until_nothing(routers, within)
         self.seen.workers = tuple((await self.view.group(self.fleet.group)).in_service())
+
+    async def _converge_without_aws(self, doer: Doer) -> None:
+        """Only agents and routers can be asked: every router chooses from all the workers."""
+        wanted = sorted(name for name, _ in doer.workers)
+        routers = [address for _, address in doer.routers]
+        look = partial(rest.not_chosen, self.view, self.fleet, routers, wanted)
+        within = self.scenario.expect.converges_in_s
+        self.seen.not_converged = await rest.until_nothing(look, within)
+        self.seen.workers = () if self.seen.not_converged else tuple(wanted)
 
     async def _not_converged(self) -> list[str]:
         if self.scenario.expect.victims == "gone":

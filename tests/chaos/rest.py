@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,11 +65,19 @@ async def _not_routable(view: View, fleet: Fleet, workers: list[str]) -> list[st
         f"the agent of {name} is {state['state']}: {state['reason']}"
         for name, state in zip(workers, states, strict=True) if state["state"] != "ready"
     ]  # fmt: skip
+    return wrong + await not_chosen(view, fleet, [r.address for r in routers], workers)
+
+
+async def not_chosen(
+    view: View, fleet: Fleet, routers: Sequence[str], workers: Sequence[str]
+) -> list[str]:
+    """Routers, by address, that know or choose others than these workers, sorted by id."""
+    wrong = []
     for router in routers:
-        known = await view.known_to(router.address, fleet)
+        known = await view.known_to(router, fleet)
         chosen = sorted(name for name, row in known.items() if row["chosen_from"])
-        if chosen != workers or len(known) != len(workers):
-            wrong.append(f"router {router.instance_id} knows {sorted(known)}, chooses {chosen}")
+        if chosen != list(workers) or len(known) != len(workers):
+            wrong.append(f"router {router} knows {sorted(known)}, chooses {chosen}")
     return wrong
 
 

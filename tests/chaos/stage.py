@@ -23,6 +23,8 @@ from tests.e2e.harness import (
     leftovers,
 )
 
+#: Two minutes on a machine that does nothing else, more than ten on a busy one.
+_DEPLOY_S = 1500.0
 ENVIRONMENT = Path(__file__).with_name("environment.yaml")
 #: Fleet -> its kind; a `spot` fleet has its workers in its Spot group.
 KINDS: Mapping[str, Kind] = {
@@ -91,7 +93,8 @@ def deploy(folder: Path, fleets: tuple[str, ...]) -> Stage:
         state.mkdir()
         copy_checkout(checkout)
         write_environment(checkout, fleets)
-        checked(sglctl, "deploy", "--yes", "--hosts", "processes", "--skip-tests")
+        hosts = ("--hosts", "processes", "--skip-tests")
+        checked(sglctl, "deploy", "--yes", *hosts, timeout_s=_DEPLOY_S)
     return attach(sglctl)
 
 

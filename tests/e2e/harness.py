@@ -140,7 +140,7 @@ def emulator_log(sglctl: Sglctl, lines: int) -> str:
     return "\n--- emulator\n" + "\n".join(file.read_text().splitlines()[-lines:])
 
 
-def await_ssh(ssh: list[str], deadline_s: float = 60.0) -> None:
+def await_ssh(ssh: list[str], deadline_s: float = 300.0) -> None:
     """Wait until `ssh` with these arguments logs in: a host is up before its sshd answers."""
     deadline = time.monotonic() + deadline_s
     command = ["ssh", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes", *ssh, "true"]

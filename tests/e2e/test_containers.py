@@ -203,13 +203,12 @@ def test_a_stopped_worker_of_the_pool_serves_and_returns_to_a_running_pool(
     """Hydrated and stopped; in service at a scale-out; back, its engine stopped by the agent's
     control; in service again, its engine started by it."""
     filled = prepared(pool, KINDS["filled"])
-    assert measure(pool, KINDS["filled"]).instance_id == filled
+    assert [start.instance_id for start in measure(pool, [KINDS["filled"]])] == [filled]
     warm = prepared(pool, KINDS["running"])
     assert json.loads(pool.shell(warm, "sglworker state"))["state"] == "warmed"
     assert engine_of(pool, warm) == {"ActiveState": "inactive", "Result": "success"}
     assert pool.shell(warm, "cat /run/sglworker/engine.taken") == "stopped\n"
-    again = measure(pool, KINDS["running"])
-    assert again.instance_id == warm
+    assert [start.instance_id for start in measure(pool, [KINDS["running"]])] == [warm]
     assert engine_of(pool, warm) == {"ActiveState": "active", "Result": "success"}
     assert pool.shell(warm, "cat /run/sglworker/engine.taken") == "started\n"
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from moto.core.serialize import XFormedAttributePicker
+from moto.core.constants import MISSING
+from moto.core.serialize import (
+    AttributePickerContext,
+    ResponseSerializer,
+    XFormedAttributePicker,
+)
+from moto.core.utils import get_value as get_moto_value
 from moto.ec2.models.tags import TagBackend
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
@@ -20,7 +26,7 @@ WILDCARDS = "*?\\["
 def install(emulator: Emulator) -> None:
     """Tags of one resource without a walk over all; attribute names worked out once."""
     emulator.patches.wrap(TagBackend, "describe_tags", _of_one_resource)
-    emulator.patches.wrap(XFormedAttributePicker, "get_possible_keys", _remembered)
+    emulator.patches.wrap(ResponseSerializer, "get_value", _remembered)
 
 
 def _of_one_resource(original: Any) -> Any:
@@ -42,14 +48,50 @@ def _of_one_resource(original: Any) -> Any:
 
 
 def _remembered(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The names under which an attribute may be found depend on the class and the shape only."""
-    known: dict[tuple[Any, ...], tuple[str, ...]] = {}
+    """How an attribute is found depends on the class and the shape, and is worked out once."""
+    finders: dict[tuple[Any, ...], Callable[[Any], Any]] = {}
 
-    def get_possible_keys(picker: Any, context: Any) -> tuple[str, ...]:
-        parent = getattr(context.shape, "parent", None)
-        at = (type(context.obj), context.key, context.shape, parent, type(picker))
-        if at not in known:
-            known[at] = tuple(original(picker, context))
-        return known[at]
+    def get_value(serializer: Any, value: Any, key: str, shape: Any) -> Any:
+        picker = serializer._value_picker
+        if type(picker) is not XFormedAttributePicker or "." in key:
+            return original(serializer, value, key, shape)
+        at = (type(value), key, shape, getattr(shape, "parent", None))
+        find = finders.get(at)
+        if find is None:
+            context = AttributePickerContext(value, key, shape, serializer.operation_model)
+            find = finders[at] = _finder(type(value), tuple(picker.get_possible_keys(context)))
+        found = find(value)
+        if not _may_transform(picker, key):
+            return found
+        path = ".".join((*serializer.path, key))
+        transforms = picker.response_transformers.items()
+        change = next((change for end, change in transforms if path.endswith(end)), None)
+        return found if change is None else change(found)
 
-    return get_possible_keys
+    return get_value
+
+
+def _finder(kind: type, names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What moto's picker does: the first name that is there, None without one."""
+    plain = not hasattr(kind, "__getitem__") and not any("." in name for name in names)
+    get: Callable[..., Any] = getattr if plain else get_moto_value
+
+    def find(value: Any) -> Any:
+        for name in names:
+            found = get(value, name, MISSING)
+            if found is not MISSING:
+                return found
+        return None
+
+    return find
+
+
+def _may_transform(picker: Any, key: str) -> bool:
+    """Whether a transform of this answer ends in the key; worked out once for each answer."""
+    if not picker.response_transformers:
+        return False
+    if not hasattr(picker, "sgl_ends"):
+        paths = picker.response_transformers
+        picker.sgl_ends = {path.rpartition(".")[2] for path in paths if "." in path}
+        picker.sgl_loose = tuple(path for path in paths if "." not in path)
+    return key in picker.sgl_ends or key.endswith(picker.sgl_loose)

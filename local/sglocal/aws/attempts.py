@@ -64,7 +64,7 @@ class Attempts:
         else:
             answer = self._make(invocation, environ)
         if answer.status[:1] in "45":
-            said = answer.body[:SHOWN_CHARACTERS].decode(errors="replace")
+            said = " ".join(answer.body.decode(errors="replace").split())[:SHOWN_CHARACTERS]
             log.info("%s, attempt %d: %s: %s", call, attempt(environ), answer.status, said)
         start(answer.status, list(answer.headers))
         return [answer.body]

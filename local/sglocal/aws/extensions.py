@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sglocal.aws import (
+    alarms,
     answers,
     autoscaling,
     faults,
+    forgetting,
     images,
     instances,
     launch_templates,
@@ -18,6 +20,8 @@ from sglocal.aws import (
     run_command,
     security_groups,
     target_health,
+    target_metrics,
+    xml_answers,
 )
 from sglocal.aws.autoscaling.groups import Groups
 from sglocal.aws.emulator import Emulator
@@ -43,6 +47,7 @@ class Extensions:
 def install(emulator: Emulator) -> Extensions:
     """Install all of them; `emulator.stop()` takes them out again."""
     answers.install(emulator)
+    xml_answers.install(emulator)
     launch_templates.install(emulator)
     policies.install(emulator)
     metric_data.install(emulator)
@@ -51,7 +56,10 @@ def install(emulator: Emulator) -> Extensions:
     hosts = instances.install(emulator)
     stored = images.install(emulator, hosts)
     groups = autoscaling.install(emulator)
+    forgetting.install(emulator)
     checks = target_health.install(emulator, hosts)
+    target_metrics.install(emulator)
+    alarms.install(emulator)
     run_command.install(emulator, hosts)
     told = notices.install(emulator)
     spoiled = faults.install(emulator)

@@ -18,15 +18,17 @@ MAX_DATA = 20_000
 
 
 def install(emulator: Emulator) -> None:
-    """Let the oldest data points make room."""
-    emulator.patches.wrap(CloudWatchBackend, "put_metric_data", _bounded)
+    """Let the oldest data points make room; those without a time get the emulator's."""
 
+    def bounded(original: Any) -> Any:
+        def put_metric_data(
+            backend: CloudWatchBackend, namespace: str, metric_data: list[dict[str, Any]]
+        ) -> None:
+            now = emulator.clock.now().replace(tzinfo=None)  # moto's times have no zone
+            timed = [{"Timestamp": now, **each} for each in metric_data]
+            original(backend, namespace, timed)
+            del backend.metric_data[:-MAX_DATA]
 
-def _bounded(original: Any) -> Any:
-    def put_metric_data(
-        backend: CloudWatchBackend, namespace: str, metric_data: list[dict[str, Any]]
-    ) -> None:
-        original(backend, namespace, metric_data)
-        del backend.metric_data[:-MAX_DATA]
+        return put_metric_data
 
-    return put_metric_data
+    emulator.patches.wrap(CloudWatchBackend, "put_metric_data", bounded)

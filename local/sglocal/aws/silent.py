@@ -44,7 +44,12 @@ SILENT: tuple[Silent, ...] = (
     Silent("autoscaling", "administrative suspension", "failed launches go on, 60 s apart"),
     Silent("autoscaling", "activities are kept for six weeks", "the last 400 of a group"),
     Silent("cloudwatch", "data points are kept for months", "the last 20,000 of all metrics"),
-    Silent("cloudwatch", "alarms are evaluated", "stored, their state never changes"),
+    Silent(
+        "cloudwatch",
+        "alarms on metric math, percentiles, statistic sets, other alarms",
+        "only SetAlarmState changes their state",
+    ),
+    Silent("cloudwatch", "alarms act", "their state changes, nothing is notified"),
     Silent("ec2", "scheduled events in DescribeInstanceStatus", "in instance metadata only"),
     Silent("ec2", "capacity and quotas", "every launch is granted, but for faults asked for"),
     Silent("ec2", "security groups and routes", "stored; every host reaches every other"),

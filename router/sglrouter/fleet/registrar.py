@@ -33,7 +33,9 @@ def read_state(body: bytes, environment: str, fleet: str) -> Report:
         engine = address_of(state.engine_url)
     except (ValidationError, ValueError) as error:
         raise ReadError(f"not a worker state: {error}") from error
-    if (state.environment, state.fleet) != (environment, fleet):
+    # A prefill worker tells its own fleet; discovery put it in the place of its decode fleet.
+    theirs = fleet if state.role == "prefill" else state.fleet
+    if (state.environment, theirs) != (environment, fleet):
         raise ReadError(f"the agent is of {state.environment}/{state.fleet}, not of this fleet")
     return Report(state.state, state.queued, engine, state.model_dump(mode="json"))
 

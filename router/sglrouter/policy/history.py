@@ -13,9 +13,9 @@ _SWEEPS_PER_S = 4
 #: Half of what a worker was sent is forgotten after this time; Preble's load window is 3 min.
 _LATELY_S = 60
 _LATELY_KEPT = 0.5 ** (1 / (_LATELY_S * _SWEEPS_PER_S))
-#: So much of what a worker was sent above the mean counts as its burden, and as much below it the
-#: other way, to this many tokens: it is to part idle workers, not to outweigh what waits.
-_BURDEN_SHARE, _BURDEN_MOST = 0.05, 4000.0
+#: So much of what a worker was sent beyond the least counts as its burden, to this many tokens: it
+#: is to part idle workers, not to outweigh what waits.
+_BURDEN_SHARE, _BURDEN_MOST = 0.05, 8000.0
 #: Half of what is known of a worker's speed is forgotten after this time without samples.
 _SPEED_S = 300
 _SPEED_KEPT = 0.5 ** (1 / (_SPEED_S * _SWEEPS_PER_S))
@@ -84,9 +84,8 @@ class History:
     def _burdens(self) -> dict[int, float]:
         paces, most = self.paces, _BURDEN_MOST
         sent = {slot: tokens * paces.get(slot, 1.0) for slot, tokens in self.sent.items()}
-        mean = sum(sent.values()) / len(sent)
-        above = {slot: _BURDEN_SHARE * (tokens - mean) for slot, tokens in sent.items()}
-        return {slot: most + min(max(over, -most), most) for slot, over in above.items()}
+        least = min(sent.values())  # as one that was sent nothing yet has no burden
+        return {slot: min(_BURDEN_SHARE * (t - least), most) for slot, t in sent.items()}
 
     def _speed(self) -> float:
         """Tokens a second of all workers together, of those that were seen."""

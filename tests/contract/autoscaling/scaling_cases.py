@@ -155,8 +155,17 @@ class Runner:
         return str(found[0]["HealthStatus"]).capitalize() if found else None
 
     def ec2_state(self, instance_id: str) -> str:
-        answer = self.world.client("ec2").describe_instances(InstanceIds=[instance_id])
+        try:
+            answer = self.world.client("ec2").describe_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
+                raise
+            return "gone"
         return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    def alarm(self, name: str) -> str:
+        answer = self.world.client("cloudwatch").describe_alarms(AlarmNames=[name])
+        return str(answer["MetricAlarms"][0]["StateValue"])
 
     def zones(self) -> dict[str, int]:
         serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
@@ -259,6 +268,7 @@ _CHECKS: dict[str, Callable[[Runner, Any], list[str]]] = {
     "refresh": lambda run, value: run._refreshing(value),
     "fields": lambda run, value: run._fields(value),
     "lifecycle": lambda run, value: run._each(value, run.lifecycle),
+    "alarms": lambda run, value: run._each(value, run.alarm),
     "health": lambda run, value: run._each(value, run.health),
     "ec2": lambda run, value: run._each(value, run.ec2_state),
     "types": lambda run, value: run._types(value),

@@ -87,12 +87,15 @@ def test_a_journal_without_the_word_is_no_start() -> None:
 
 
 def test_a_ratio_is_of_starts_of_one_round() -> None:
-    """What else the machine did in that round falls on both."""
+    """Or of one request; one whose cold start is missing has none."""
 
-    def start(kind: str, first_token_s: float) -> Start:
-        return Start(kind, "i-1", replace(SEEN, first_token_s=first_token_s), {}, 1, 1, (), {})
+    def start(kind: str, pair: int, first_token_s: float) -> Start:
+        return Start(
+            kind, "i-1", pair, replace(SEEN, first_token_s=first_token_s), {}, 1, 1, (), {}
+        )
 
-    starts = [start("cold", 20), start("filled", 10), start("cold", 60), start("filled", 45)]
+    starts = [start("cold", 0, 20), start("filled", 0, 10), start("filled", 1, 45),
+              start("cold", 1, 60), start("filled", 2, 1)]  # fmt: skip
     found = report.ratios(starts, "filled", lambda start: start.seen.first_token_s)
     assert found == [0.5, 0.75]
 

@@ -85,7 +85,7 @@ def test_what_was_sent_is_half_forgotten_in_a_minute():
     assert history.sent[1] == pytest.approx(500)
 
 
-def test_a_burden_is_what_was_sent_above_the_mean_within_bounds():
+def test_a_burden_is_what_was_sent_beyond_the_least_within_bounds():
     history = History()
     history.sent |= {1: 1_000_000.0, 2: 40_000.0, 3: 30_000.0, 4: 0.0}
     history.sweep()

@@ -58,6 +58,16 @@ def test_a_fault_meets_as_many_calls_as_it_says() -> None:
     assert faults.active == {}
 
 
+def test_a_fault_of_a_probability_meets_that_share_of_calls_and_counts_only_those() -> None:
+    drawn = iter([0.1, 0.5, 0.29, 0.9, 0.0])
+    faults = FaultList(random=lambda: next(drawn))
+    faults.add(Fault("RunInstances", "X", zone="a", times=3, probability=0.3))
+    assert faults.take("RunInstances", "b") is None  # draws nothing
+    met = [faults.take("RunInstances", "a") is not None for _ in range(5)]
+    assert met == [True, False, True, False, True]
+    assert faults.active == {}
+
+
 @pytest.mark.parametrize(
     ("zone", "kind", "meets"),
     [("a", "g6.xlarge", True), ("b", "g6.xlarge", False), ("a", "g5.xlarge", False)],
@@ -75,6 +85,9 @@ def test_zone_and_type_narrow_a_fault(zone: str, kind: str, meets: bool) -> None
         ({"api": 1, "code": "X"}, "string"),
         ({"api": "RunInstances", "code": "X", "times": 0}, "times"),
         ({"api": "DescribeInstances", "latency_s": -1}, "latency_s"),
+        ({"api": "DescribeInstances", "code": "X", "probability": 0}, "probability"),
+        ({"api": "DescribeInstances", "code": "X", "probability": 1.5}, "probability"),
+        ({"api": "DescribeInstances", "code": "X", "probability": True}, "probability"),
         ({"api": "RunInstances", "latency_s": 1}, "latency_s does not go with"),
         ({"api": "RunInstances", "code": "X", "zones": "a"}, "unknown field zones"),
         ({"api": "DescribeInstances", "code": "X", "zone": "a"}, "zone"),

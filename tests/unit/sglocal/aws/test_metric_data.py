@@ -10,11 +10,12 @@ from moto.cloudwatch.models import CloudWatchBackend
 
 from sglocal.aws import metric_data
 from sglocal.aws.patches import Patches
+from sglocal.clock import VirtualClock
 
 
 def test_the_latest_data_points_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric_data, "MAX_DATA", 3)
-    emulator: Any = SimpleNamespace(patches=Patches())
+    emulator: Any = SimpleNamespace(patches=Patches(), clock=VirtualClock())
     before = CloudWatchBackend.put_metric_data
     metric_data.install(emulator)
     backend = CloudWatchBackend("us-east-1", "111122223333")
