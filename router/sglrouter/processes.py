@@ -19,8 +19,8 @@ from sglrouter.access.key_source import secrets_dump
 from sglrouter.control import Control
 from sglrouter.data_plane import POLL_S, keep_ticking
 from sglrouter.errors import StartError
-from sglrouter.listener import make_listeners
 from sglrouter.inner import BUILT
+from sglrouter.listener import make_listeners
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import Sums, others_of, share_of, view_of

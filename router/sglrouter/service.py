@@ -13,8 +13,8 @@ from typing import Protocol
 
 from sglrouter.control import Control
 from sglrouter.data_plane import DataPlane
-from sglrouter.listener import make_listeners
 from sglrouter.inner import BUILT
+from sglrouter.listener import make_listeners
 from sglrouter.log import Log, LogHandler
 from sglrouter.models import RouterDocument
 from sglrouter.reload import Change, Reloader
@@ -59,7 +59,9 @@ class Service:
             self.data.start()
             await self.data.listen({0: sock})
             self.port = int(sock.getsockname()[1])
-        self.log.write("started", {"environment": document.environment, "native": BUILT} | self._addresses())
+        self.log.write(
+            "started", {"environment": document.environment, "native": BUILT} | self._addresses()
+        )
 
     def _addresses(self) -> dict[str, object]:
         host = self.router.document.listen.host

@@ -32,9 +32,7 @@ def serve(region: str) -> None:
         except (BotoCoreError, ClientError, OSError) as error:
             no_action = "No active Lifecycle Action" in str(error)
             answer = {"error": str(error), "no_action": no_action}
-            if isinstance(
-                error, NoCredentialsError
-            ):  # a client never asks again
+            if isinstance(error, NoCredentialsError):  # a client never asks again
                 del clients[service]
         # Dates are of no interest to the agent.
         sys.stdout.write(json.dumps(answer, default=str) + "\n")

@@ -12,7 +12,7 @@ words; the first counts the blocks that were entered, by all processes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 ENTRY_BYTES: Final = 16
@@ -119,6 +119,7 @@ class Table:
             keys[at] = key
             values[at] = value
         self._header[0] = (self._header[0] + len(blocks)) & _COUNT
+
 
 def slots_of(holders: int) -> Iterator[int]:
     while holders:

@@ -132,7 +132,7 @@ def _encode(value: Any) -> bytes:
 
 def _hash_blocks(data: bytes, length: int, seed: int) -> list[int]:
     """The chain over the full blocks in data[:length]."""
-    blocks = []
+    blocks: list[int] = []
     digest, add = xxh3_64_intdigest, blocks.append
     for start, end in _BLOCKS:
         if end > length:

@@ -67,9 +67,7 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
     router.log.put(_line(exchange, outcome, target, now, usage))
 
 
-def _line(
-    exchange: Exchange, outcome: str, target: str, now: float, usage: Usage | None
-) -> bytes:
+def _line(exchange: Exchange, outcome: str, target: str, now: float, usage: Usage | None) -> bytes:
     """The request's line of the log. Formatted by hand: it costs half of what a document does."""
     request, first, started = exchange.request, exchange.first_byte_at, exchange.started
     tokens = b"" if usage is None else _USAGE % (
@@ -101,9 +99,7 @@ _REQUEST = (
     b'{"ts":%.3f,"event":"request","id":%b,%b,"status":%d,"bytes_in":%d,"bytes_out":%d,%b'
     b',"outcome":%b,"attempts":%d,"queue_ms":%.2f,"first_byte_ms":%b,"duration_ms":%.2f%b%b%b}\n'
 )
-_USAGE = (
-    b',"prompt_tokens":%d,"completion_tokens":%d,"cached_tokens":%b,"tokens_estimated":%b'
-)
+_USAGE = b',"prompt_tokens":%d,"completion_tokens":%d,"cached_tokens":%b,"tokens_estimated":%b'
 _json = lru_cache(maxsize=1024)(encode)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sglrouter.fleet.fleets import Fleet
 from sglrouter.inner import Meter
+from sglrouter.models import Priority
 from sglrouter.wire import replies
+from sglrouter.wire.body import RequestView
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream
 

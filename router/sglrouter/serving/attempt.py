@@ -18,12 +18,10 @@ from sglrouter.serving.answer import Answer
 from sglrouter.serving.connect import connect
 from sglrouter.serving.retry import Cause
 from sglrouter.serving.target import Target
-from sglrouter.wire.body import RequestView
 from sglrouter.wire.upstream import Upstream, take_idle
 
 if TYPE_CHECKING:
-    from sglrouter.serving.core import Router
-    from sglrouter.wire.client import ClientConnection, Request
+    pass
 
 
 class Attempt(Answer, ABC):

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING
 from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
-from sglrouter.models import Priority
 from sglrouter.policy import Choice, Policy
 from sglrouter.serving import outgoing, pairs, tiers
 from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.tiers import Stop
-from sglrouter.wire.body import RequestView
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import take_idle
 
 if TYPE_CHECKING:
-    from sglrouter.serving.core import Router
-    from sglrouter.wire.client import ClientConnection, Request
+    pass
 
 NO_WORKER = Failure(503, "no_ready_worker", "No worker is ready; try again.", retry_after_s=2)
 QUEUE_FULL = Failure(429, "queue_full", "Every worker is busy, and the queue is full.", None, 1)

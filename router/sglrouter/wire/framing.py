@@ -66,7 +66,6 @@ class UntilClose:
         return data
 
 
-
 def chunk_size(line: bytes) -> int:
     """The size in a chunk's first line, without CRLF; -1: llhttp must judge it."""
     return int(line, 16) if _HEX.fullmatch(line) else -1
