@@ -111,6 +111,7 @@ class Recorder(Router):
         client.transport.write(b"answer")
         client.finished(close=request.close)
 
+    forward = serve  # where requests with a remembered head go at once
     asked: list[Any]
 
 

@@ -110,7 +110,7 @@ def test_log_lines_of_processes_that_share_a_pipe_are_not_torn():
     """Each write is whole lines, small enough for a pipe to take at once (pipe(7): in packet mode
     one read is one write)."""
     reading, writing = os.pipe2(os.O_DIRECT)
-    log = Log(writing)
+    log = Log(writing, shared=True)
     for n in range(100):
         log.write("x", {"n": n, "text": "." * 300})
     log.close()
@@ -127,7 +127,7 @@ def test_log_lines_of_processes_that_share_a_pipe_are_not_torn():
 def test_a_name_that_is_no_utf8_does_not_lose_its_line():
     """Clients name models: a line that cannot be written would leave its request half counted."""
     reading, writing = os.pipe()
-    log = Log(writing)
+    log = Log(writing, shared=True)
     log.write("request", {"model": "\ud800", "status": 404})
     log.close()
     os.close(writing)
