@@ -57,7 +57,8 @@ class Table:
 
     def __init__(self, memory: memoryview, buckets: int, per_tick: int) -> None:
         self._header = memory[:HEADER_BYTES].cast("Q")
-        self._keys = memory[HEADER_BYTES:].cast("Q")
+        size = buckets * WAYS * ENTRY_BYTES
+        self._keys = memory[HEADER_BYTES : HEADER_BYTES + size].cast("Q")
         self._values = self._keys[1:]  # so that an entry's words have the same place in both
         self._buckets = buckets
         self._per_tick = per_tick

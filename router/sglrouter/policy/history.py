@@ -27,6 +27,8 @@ _PRIOR_SAMPLES = 4
 _FADED = 0.01
 #: Below this many tokens the network and the queue say more than prefill does.
 _LEAST_TOKENS = 256
+#: Nothing computes that many tokens in less.
+_LEAST_S = 1e-5
 #: At most this share of what was to be computed may have been thought cached: if the engine had
 #: evicted it, the worker seems slower by no more than that.
 _DOUBT = 0.25
@@ -53,7 +55,7 @@ class History:
     def first_byte(self, slot: int, new: int, cached: int, ahead: int, seconds: float) -> None:
         """A stream began `seconds` after it was sent, when `ahead` tokens were waiting there;
         of its prompt `new` tokens were to be computed, `cached` were thought not to be."""
-        if ahead or new < _LEAST_TOKENS or cached > _DOUBT * new or seconds <= 0:
+        if ahead or new < _LEAST_TOKENS or cached > _DOUBT * new or seconds < _LEAST_S:
             return
         expected = new / self._speed() if self._samples else seconds
         seconds = min(max(seconds, expected / _MOST), expected * _MOST)
