@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import mmap
 import shutil
+import subprocess
 import sys
+import sysconfig
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +33,9 @@ PAIRS = [(relay.Relay, relay.Meter), *([(_inner.Relay, _inner.Meter)] if BUILT e
 
 
 def test_the_c_is_built_where_a_compiler_is():
-    if shutil.which("gcc") is None and shutil.which("cc") is None:
-        pytest.skip("no compiler")
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if not headers.exists() or not (shutil.which("gcc") or shutil.which("cc")):
+        pytest.skip("no compiler, or no headers of Python")
     assert BUILT, "run cli/bootstrap.sh again"
 
 
@@ -219,8 +224,6 @@ USAGE = st.dictionaries(
     cut=st.integers(0, 40),
 )
 def test_what_c_reads_of_usage_is_what_python_reads(document, before, after, compact, cut):
-    import json
-
     separators = (",", ":") if compact else (", ", ": ")
     text = json.dumps(document, separators=separators).encode()
     tail = before + b'"usage":' + text[: len(text) - cut if cut < 10 else None] + after
@@ -242,8 +245,6 @@ def test_c_reads_the_usage_that_engines_write():
 
 
 def test_the_switch_leaves_the_c_aside():
-    import subprocess
-
     code = "from sglrouter import inner; print(inner.BUILT, inner.Table.__module__)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"SGLROUTER_PURE": "1", "PYTHONPATH": ":".join(sys.path)},
