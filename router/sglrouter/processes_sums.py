@@ -84,7 +84,7 @@ def view_of(router: Router) -> View:
     """The parent's workers and peers."""
     rows = [
         WorkerRow(
-            Seen(w.id, w.fleet, w.address, w.agent, w.role, w.bootstrap_port),
+            Seen(w.id, w.fleet, w.address, w.agent, w.role, w.bootstrap_port, w.told_fleet),
             w.slot,
             w.report,
             w.failed_reads,

@@ -78,8 +78,9 @@ def seen_instances(
         for instance in reservation.get("Instances", ()):
             tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
             private_ip = instance.get("PrivateIpAddress")
-            fleet = tags.get("sglctl:pair") or tags.get("sglctl:fleet")
-            if not private_ip or not fleet:
+            own = tags.get("sglctl:fleet")
+            fleet = tags.get("sglctl:pair") or own
+            if not private_ip or not own or not fleet:
                 continue
             host = reachable_address(private_ip, own_address)
             found.append(
@@ -88,6 +89,7 @@ def seen_instances(
                     fleet=fleet,
                     engine=Address(host, source.engine_port),
                     agent=Address(host, source.agent_port),
+                    told_fleet=own,
                 )
             )
     return found

@@ -33,9 +33,7 @@ def read_state(body: bytes, environment: str, fleet: str) -> Report:
         engine = address_of(state.engine_url)
     except (ValidationError, ValueError) as error:
         raise ReadError(f"not a worker state: {error}") from error
-    # A prefill worker tells its own fleet; discovery put it in the place of its decode fleet.
-    theirs = fleet if state.role == "prefill" else state.fleet
-    if (state.environment, theirs) != (environment, fleet):
+    if (state.environment, state.fleet) != (environment, fleet):
         raise ReadError(f"the agent is of {state.environment}/{state.fleet}, not of this fleet")
     return Report(state.state, state.queued, engine, state.model_dump(mode="json"))
 
@@ -157,4 +155,4 @@ class Registrar:
         status, body = await client.get("/state", READ_TIMEOUT_S)
         if status != 200:
             raise ReadError(f"{worker.agent}/state answered {status}")
-        return read_state(body, self.router.document.environment, worker.fleet)
+        return read_state(body, self.router.document.environment, worker.told_fleet)

@@ -40,7 +40,11 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A worker as discovery found it; without an agent the engine's /health stands for it,
-    and `role` and `bootstrap_port` are what discovery was told."""
+    and `role` and `bootstrap_port` are what discovery was told.
+
+    `told_fleet`: what its agent calls its fleet, where that is another: prefill workers have a
+    group of their own, and serve in the place of their decode fleet. Empty: `fleet`.
+    """
 
     id: str
     fleet: str
@@ -48,6 +52,7 @@ class Seen:
     agent: Address | None
     role: str = "regular"
     bootstrap_port: int | None = None
+    told_fleet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Worker(Target):
         "role",
         "slot",
         "state",
+        "told_fleet",
     )
 
     def __init__(self, seen: Seen, slot: int, breaker: BreakerSettings | None = None) -> None:
@@ -89,6 +95,7 @@ class Worker(Target):
         self.id = seen.id
         self.slot = slot
         self.fleet = seen.fleet
+        self.told_fleet = seen.told_fleet or seen.fleet
         self.agent = seen.agent
         self.role = seen.role
         self.bootstrap_port = seen.bootstrap_port

@@ -296,7 +296,16 @@ def test_a_prefill_worker_stands_in_the_place_of_its_decode_fleet():
     tags = [{"Key": "sglctl:fleet", "Value": "prompts"}, {"Key": "sglctl:pair", "Value": "chat"}]
     one = {"InstanceId": "i-1", "PrivateIpAddress": "10.0.0.1", "Tags": tags}
     (found,) = discovery.seen_instances([{"Instances": [one]}], AwsDiscovery(), None)
-    assert found.fleet == "chat"
+    assert (found.fleet, found.told_fleet) == ("chat", "prompts")
+
+
+def test_an_agent_is_believed_about_its_own_fleet_alone(lab):
+    """An address may have become another fleet's between two reads."""
+    document = lab.FakeWorker(port=5).document() | {"fleet": "prompts", "role": "prefill"}
+    body = json.dumps(document).encode()
+    assert read_state(body, "local", "prompts").document["role"] == "prefill"
+    with pytest.raises(ReadError, match="not of this fleet"):
+        read_state(body, "local", "chat")
 
 
 def test_keys_come_from_secrets_manager(lab, amazon):
