@@ -20,8 +20,9 @@ with atheris.instrument_imports(include=["sglrouter.wire"]):
     from sglrouter.log import Log
     from sglrouter.models import RouterDocument
     from sglrouter.serving.core import Router
-    from sglrouter.wire.client import ClientConnection, Request
+    from sglrouter.wire.client import ClientConnection
     from sglrouter.wire.memory import RequestMemory
+    from sglrouter.wire.reader import Request
 
 MAX_BODY, MAX_HEADERS = 2000, 4000
 DOCUMENT = {

@@ -13,7 +13,8 @@ from sglrouter.telemetry.trace import trace_id
 if TYPE_CHECKING:
     from sglrouter.serving.core import Router
     from sglrouter.serving.exchange import Exchange
-    from sglrouter.wire.client import ClientConnection, Request
+    from sglrouter.wire.client import ClientConnection
+    from sglrouter.wire.reader import Request
 
 #: Routes whose answers tell tokens, or would if they were not cut.
 METERED = frozenset(

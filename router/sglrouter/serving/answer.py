@@ -14,7 +14,8 @@ from sglrouter.wire.upstream import Upstream
 
 if TYPE_CHECKING:
     from sglrouter.serving.core import Router
-    from sglrouter.wire.client import ClientConnection, Request
+    from sglrouter.wire.client import ClientConnection
+    from sglrouter.wire.reader import Request
 
 _EVENT_END = (b"\n\n\r\n", b"\r\n\r\n\r\n")  # and of the chunk it is in
 

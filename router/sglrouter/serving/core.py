@@ -40,7 +40,8 @@ from sglrouter.wire.routes import Kind, Route
 from sglrouter.wire.upstream import close_idle
 
 if TYPE_CHECKING:
-    from sglrouter.wire.client import ClientConnection, Request
+    from sglrouter.wire.client import ClientConnection
+    from sglrouter.wire.reader import Request
 
 # How often deadlines are looked at; a timer per request would cost more than it gives.
 TICK_S = 0.25
