@@ -47,7 +47,9 @@ def evaluate(rule: Rule, points: Sequence[float | None], before: str) -> str:
     """The new state. `points`: one for each period, the oldest first, None where data is missing;
     `before`: the state until now.
     """
-    real = [rule.breaches(value) for value in points if value is not None][-rule.periods :]
+    known = [(place, rule.breaches(v)) for place, v in enumerate(points) if v is not None]
+    known = known[-rule.periods :]
+    real = [breaches for _, breaches in known]
     lacking = rule.periods - len(real)
     breaching = sum(real) + (lacking if rule.missing == "breaching" else 0)
     if breaching >= rule.to_alarm:
@@ -57,7 +59,11 @@ def evaluate(rule: Rule, points: Sequence[float | None], before: str) -> str:
     # All that is known breaches, or nothing is known.
     if rule.missing == "ignore":
         return before
-    return ALARM if real else INSUFFICIENT
+    if not real:
+        return INSUFFICIENT
+    # Not before its time: the points to come may not breach.
+    age = len(points) - known[0][0]
+    return ALARM if age >= rule.to_alarm else before
 
 
 def aggregate(statistic: str, values: Sequence[float]) -> float | None:

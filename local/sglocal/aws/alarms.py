@@ -1,33 +1,40 @@
-"""CloudWatch alarms that change state; moto stores them in the state OK.
+"""CloudWatch alarms that change state and carry out scaling policies; moto only stores them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
-Each alarm is looked at once for every period that has ended. Metric math, percentiles and
-composite alarms stay as SetAlarmState leaves them, and alarms act on nothing.
+Each alarm is looked at once for every period that has ended. Percentiles and composite alarms
+stay as SetAlarmState leaves them; of an alarm's actions only scaling policies are carried out,
+once a minute for as long as the state lasts:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-actions.html
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
-from moto.cloudwatch.models import Alarm, MetricDatum
+from moto.cloudwatch.models import Alarm
 
-from sglocal.aws.alarm_state import COMPARISONS, INSUFFICIENT, Rule, aggregate, evaluate
+from sglocal.aws.alarm_state import ALARM, COMPARISONS, INSUFFICIENT, OK, Rule, evaluate
 from sglocal.aws.emulator import Emulator
+from sglocal.aws.metric_math import MetricMathError
+from sglocal.aws.metric_series import Metric, Query, Window, result
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+REPEAT_S = 60.0
 STATISTICS = ("Sum", "Average", "Minimum", "Maximum", "SampleCount")
 
+# Carries out one action of an alarm: its ARN, the alarm, the newest data point.
+Act = Callable[[str, Any, float | None], None]
 
-def install(emulator: Emulator) -> None:
+
+def install(emulator: Emulator, act: Act) -> None:
     """Begin without data, as an alarm does, and look at every alarm whose period ended."""
     emulator.patches.wrap(Alarm, "__init__", _without_data)
-    emulator.every("alarms", LOOK_S, lambda: step(emulator))
+    emulator.every("alarms", LOOK_S, lambda: step(emulator, act))
 
 
 def _without_data(original: Any) -> Any:
@@ -35,32 +42,39 @@ def _without_data(original: Any) -> Any:
         original(alarm, *args, **kwargs)
         if alarm.rule is None:
             alarm.state_value = INSUFFICIENT
+        alarm.sgl_newest = None
+        alarm.sgl_acted = (alarm.state_value, 0.0)
 
     return __init__
 
 
-def step(emulator: Emulator) -> None:
-    """Look at the alarms that are due."""
+def step(emulator: Emulator, act: Act) -> None:
+    """Carry out what the states ask for, then look at the alarms that are due."""
     now = emulator.clock.now().timestamp()
     with emulator.lock:
         backend = emulator.backend("cloudwatch")
-        due = [alarm for alarm in backend.alarms.values() if _due(alarm, now)]
-        for alarm in due:
-            _look(alarm, backend.metric_data, now)
+        for alarm in list(backend.alarms.values()):
+            # Before the look: a state set by hand may end with it.
+            _act(alarm, now, act)
+            if _due(alarm, now):
+                _look(alarm, backend.metric_data, now)
+                _act(alarm, now, act)
 
 
 def _due(alarm: Any, now: float) -> bool:
     """Whether a period ended since the last look; an alarm just made is due at once."""
-    if alarm.statistic not in STATISTICS or alarm.comparison_operator not in COMPARISONS:
+    if alarm.rule is not None or alarm.comparison_operator not in COMPARISONS:
         return False
-    ended = int(now // int(alarm.period))
+    if any(q.metric and q.metric.statistic not in STATISTICS for q in _queries(alarm)):
+        return False
+    ended = int(now // _period(alarm))
     if getattr(alarm, "sgl_looked", None) == ended:
         return False
     alarm.sgl_looked = ended
     return True
 
 
-def _look(alarm: Any, data: Iterable[Any], now: float) -> None:
+def _look(alarm: Any, data: list[Any], now: float) -> None:
     periods = int(alarm.evaluation_periods)
     rule = Rule(
         str(alarm.comparison_operator),
@@ -69,12 +83,18 @@ def _look(alarm: Any, data: Iterable[Any], now: float) -> None:
         int(alarm.datapoints_to_alarm or periods),
         str(alarm.treat_missing_data or "missing"),
     )
-    points = _points(alarm, data, rule.span, now)
+    window = Window(_period(alarm), rule.span, now)
+    try:
+        points = result(_queries(alarm), data, window)
+    except MetricMathError as error:
+        log.error("alarm %s: %s", alarm.name, error)
+        return
+    shown = [value for value in points if value is not None]
+    alarm.sgl_newest = shown[-1] if shown else None
     state = evaluate(rule, points, str(alarm.state_value))
     if state == alarm.state_value:
         return
     log.info("alarm %s: %s, was %s", alarm.name, state, alarm.state_value)
-    shown = [value for value in points if value is not None]
     reason = (
         f"Threshold Crossed: {len(shown)} datapoints {shown} of the last {len(points)} periods "
         f"were checked against {rule.comparison} {rule.threshold:g}."
@@ -82,26 +102,57 @@ def _look(alarm: Any, data: Iterable[Any], now: float) -> None:
     alarm.update_state(reason, json.dumps({"recentDatapoints": shown}), state)
 
 
-def _points(alarm: Any, data: Iterable[Any], count: int, now: float) -> list[float | None]:
-    """One aggregated value for each of the `count` periods that ended last, the oldest first."""
-    period = int(alarm.period)
-    end = now // period * period
-    wanted = {(d.name, d.value) for d in alarm.dimensions}
-    values: list[list[float]] = [[] for _ in range(count)]
-    for datum in data:
-        if datum.name != alarm.metric_name or datum.namespace != alarm.namespace:
-            continue
-        place = count - 1 - int((end - 1e-6 - seconds_of(datum.timestamp)) // period)
-        if not 0 <= place < count or seconds_of(datum.timestamp) >= end:
-            continue
-        if isinstance(datum, MetricDatum) and wanted == {
-            (d.name, d.value) for d in datum.dimensions
-        }:
-            values[place].append(float(datum.value))
-    return [aggregate(str(alarm.statistic), each) for each in values]
+def _act(alarm: Any, now: float, act: Act) -> None:
+    """The actions of the alarm's state: when it is new, and every minute that it lasts."""
+    state, since = alarm.sgl_acted
+    changed = state != alarm.state_value
+    if not changed and now - since < REPEAT_S:
+        return
+    alarm.sgl_acted = (alarm.state_value, now)
+    if not alarm.actions_enabled:
+        return
+    actions = {
+        ALARM: alarm.alarm_actions,
+        OK: alarm.ok_actions,
+        INSUFFICIENT: alarm.insufficient_data_actions,
+    }
+    value = _said(alarm) if changed else alarm.sgl_newest
+    for action in actions[alarm.state_value]:
+        act(str(action), alarm, value)
 
 
-def seconds_of(timestamp: datetime) -> float:
-    """Seconds since the epoch; moto's times without a zone are UTC."""
-    aware = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    return aware.timestamp()
+def _said(alarm: Any) -> float | None:
+    """The newest data point that the change of state gives: SetAlarmState may bring its own.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+    """
+    said = json.loads(alarm.state_reason_data or "{}")
+    recent = said.get("recentDatapoints") if isinstance(said, dict) else None
+    return float(recent[-1]) if recent else alarm.sgl_newest
+
+
+def _period(alarm: Any) -> int:
+    """Seconds; with metric math that of the queries."""
+    if not alarm.metric_data_queries:
+        return int(alarm.period)
+    stats = (q.metric_stat for q in alarm.metric_data_queries if q.metric_stat is not None)
+    periods = (q.period for q in alarm.metric_data_queries)
+    return int(next((p for p in (*(s.period for s in stats), *periods) if p), 60))
+
+
+def _queries(alarm: Any) -> list[Query]:
+    if alarm.metric_data_queries:
+        return [_query(query) for query in alarm.metric_data_queries]
+    dimensions = frozenset((d.name, d.value) for d in alarm.dimensions)
+    metric = Metric(alarm.namespace, alarm.metric_name, dimensions, str(alarm.statistic))
+    return [Query("m", metric, "", returned=True)]
+
+
+def _query(query: Any) -> Query:
+    returned = query.return_data not in (False, "false")
+    if query.metric_stat is None:
+        return Query(query.id, None, str(query.expression), returned)
+    wanted = query.metric_stat.metric
+    dimensions = frozenset((d.name, d.value) for d in wanted.dimensions)
+    metric = Metric(wanted.namespace, wanted.metric_name, dimensions, str(query.metric_stat.stat))
+    return Query(query.id, metric, "", returned)

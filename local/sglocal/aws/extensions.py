@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sglocal.aws import (
     alarms,
@@ -16,13 +17,13 @@ from sglocal.aws import (
     load_balancers,
     metric_data,
     notices,
-    policies,
     run_command,
     security_groups,
     target_health,
     target_metrics,
     xml_answers,
 )
+from sglocal.aws.autoscaling import policy_run
 from sglocal.aws.autoscaling.groups import Groups
 from sglocal.aws.emulator import Emulator
 from sglocal.aws.fault_list import FaultList
@@ -49,7 +50,6 @@ def install(emulator: Emulator) -> Extensions:
     answers.install(emulator)
     xml_answers.install(emulator)
     launch_templates.install(emulator)
-    policies.install(emulator)
     metric_data.install(emulator)
     load_balancers.install(emulator)
     security_groups.install(emulator)
@@ -59,7 +59,7 @@ def install(emulator: Emulator) -> Extensions:
     forgetting.install(emulator)
     checks = target_health.install(emulator, hosts)
     target_metrics.install(emulator)
-    alarms.install(emulator)
+    alarms.install(emulator, partial(policy_run.act, emulator))
     run_command.install(emulator, hosts)
     told = notices.install(emulator)
     spoiled = faults.install(emulator)

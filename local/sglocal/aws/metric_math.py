@@ -50,9 +50,10 @@ def parse(expression: str) -> ast.expr:
         raise MetricMathError(f"metric math {expression!r}: {error.msg}") from None
 
 
-def check(expression: str, ids: Sequence[str]) -> None:
-    """Raise MetricMathError for what `evaluate` could not compute from these ids."""
-    evaluate(expression, {name: [1.0] for name in ids}, 1)
+def names(expression: str) -> frozenset[str]:
+    """The ids and functions that an expression names. Raises MetricMathError."""
+    tree = ast.walk(parse(expression))
+    return frozenset(node.id for node in tree if isinstance(node, ast.Name))
 
 
 def evaluate(expression: str, series: Mapping[str, Series], length: int) -> Series:

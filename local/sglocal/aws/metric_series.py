@@ -13,7 +13,7 @@ from typing import Any
 from moto.cloudwatch.models import MetricDatum
 
 from sglocal.aws.alarm_state import aggregate
-from sglocal.aws.metric_math import Series, evaluate
+from sglocal.aws.metric_math import MetricMathError, Series, evaluate, names
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,11 @@ def result(queries: Sequence[Query], data: Iterable[Any], window: Window) -> Ser
     returned = next(query.name for query in queries if query.returned)
     for _ in range(len(waiting)):  # an expression may use another that comes later
         for name, expression in list(waiting.items()):
-            if not any(other in expression for other in waiting if other != name):
+            if not names(expression) & (waiting.keys() - {name}):
                 series[name] = evaluate(expression, series, window.count)
                 del waiting[name]
+    if waiting:
+        raise MetricMathError(f"metric math: {sorted(waiting)} need each other")
     return series[returned]
 
 

@@ -9,39 +9,24 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 from case_files import Case, Step
+from scaling_seen import Seen, World
 
 # How often a state that must hold is looked at.
 HOLDS_POLL_S = 5.0
 NAME = re.compile(r"^\$(\w+)(?:\.(-?\d+))?$")
 
 
-class World(Protocol):
-    """Where a case runs."""
-
-    emulated: bool
-
-    def client(self, service: str) -> Any: ...
-    def advance(self, seconds: float) -> None: ...
-    def clock(self) -> float: ...
-    def create_group(self, name: str, given: Mapping[str, Any]) -> None: ...
-    def new_template_version(self, name: str, *, used: bool) -> None: ...
-    def metadata(self, instance_id: str, path: str) -> str | None: ...
-    def fault(self, given: Mapping[str, Any]) -> None: ...
-
-
-class Runner:
+class Runner(Seen):
     """Runs one case; `patience` stretches every wait."""
 
     def __init__(self, world: World, name: str, *, patience: float = 1.0) -> None:
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self.patience = patience
         self.names: dict[str, Any] = {"name": name}
-        self.scaling = world.client("autoscaling")
 
     def run(self, case: Case) -> None:
         """Raise AssertionError with the step that does not hold."""
@@ -102,8 +87,9 @@ class Runner:
     # -- names ------------------------------------------------------------------------------------
 
     def _filled(self, value: Any) -> Any:
-        """`$name`, `$group.0` (oldest first), `$warm.0` and `$leaving.0` (members on their way out)
-        replaced by what they stand for.
+        """Replace names by what they stand for: `$name`, `$group.0` (oldest first), `$warm.0`,
+        `$leaving.0` (on their way out), `$policy.0` (ARN), `$alarm.0` (of target tracking, high
+        before low).
         """
         if isinstance(value, dict):
             return {self._filled(key): self._filled(item) for key, item in value.items()}
@@ -115,6 +101,11 @@ class Runner:
         name, position = match[1], match[2]
         if position is None:
             return self.names[name]
+        if name == "policy":
+            return self.policies()[int(position)]["PolicyARN"]
+        if name == "alarm":
+            found = [alarm["AlarmName"] for p in self.policies() for alarm in p["Alarms"]]
+            return sorted(found)[int(position)]
         members = {"group": self.members, "warm": self.warm, "leaving": self.leaving}[name]()
         return self._oldest_first(members)[int(position)]
 
@@ -124,66 +115,6 @@ class Runner:
         found = [i for r in answer["Reservations"] for i in r["Instances"]]
         found.sort(key=lambda i: (i["LaunchTime"], ids.index(i["InstanceId"])))
         return [i["InstanceId"] for i in found]
-
-    # -- what is seen -----------------------------------------------------------------------------
-
-    def group(self) -> dict[str, Any]:
-        answer = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])
-        found: dict[str, Any] = answer["AutoScalingGroups"][0]
-        return found
-
-    def members(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.group()["Instances"]
-        return found
-
-    def leaving(self) -> list[dict[str, Any]]:
-        return [m for m in self.members() if m["LifecycleState"].startswith("Terminating")]
-
-    def warm(self) -> list[dict[str, Any]]:
-        answer = self.scaling.describe_warm_pool(AutoScalingGroupName=self.name)
-        found: list[dict[str, Any]] = answer["Instances"]
-        return found
-
-    def lifecycle(self, instance_id: str) -> str | None:
-        answer = self.scaling.describe_auto_scaling_instances(InstanceIds=[instance_id])
-        found = answer["AutoScalingInstances"]
-        return str(found[0]["LifecycleState"]) if found else None
-
-    def health(self, instance_id: str) -> str | None:
-        answer = self.scaling.describe_auto_scaling_instances(InstanceIds=[instance_id])
-        found = answer["AutoScalingInstances"]
-        return str(found[0]["HealthStatus"]).capitalize() if found else None
-
-    def ec2_state(self, instance_id: str) -> str:
-        try:
-            answer = self.world.client("ec2").describe_instances(InstanceIds=[instance_id])
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
-                raise
-            return "gone"
-        return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
-
-    def alarm(self, name: str) -> str:
-        answer = self.world.client("cloudwatch").describe_alarms(AlarmNames=[name])
-        return str(answer["MetricAlarms"][0]["StateValue"])
-
-    def zones(self) -> dict[str, int]:
-        serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
-        return dict(Counter(m["AvailabilityZone"][-1] for m in serving))
-
-    def versions(self) -> dict[str, int]:
-        serving = [m for m in self.members() if m["LifecycleState"] == "InService"]
-        return dict(Counter(m["LaunchTemplate"]["Version"] for m in serving))
-
-    def refresh(self) -> dict[str, Any]:
-        answer = self.scaling.describe_instance_refreshes(AutoScalingGroupName=self.name)
-        found: dict[str, Any] = answer["InstanceRefreshes"][0]
-        return found
-
-    def activities(self) -> list[dict[str, Any]]:
-        answer = self.scaling.describe_scaling_activities(AutoScalingGroupName=self.name)
-        found: list[dict[str, Any]] = answer["Activities"]
-        return found
 
     # -- what is expected -------------------------------------------------------------------------
 
@@ -246,12 +177,23 @@ class Runner:
         wrong = [f"{i} is missing" for i in value.get("in", []) if i not in ids]
         return wrong + [f"{i} is still there" for i in value.get("out", []) if i in ids]
 
+    def _policies(self, value: list[Mapping[str, Any]]) -> list[str]:
+        """As many as wanted, in their order, with these fields."""
+        seen = self.policies()
+        if len(seen) == len(value) and all(map(_agrees, value, seen)):
+            return []
+        return [f"expected {list(value)}, got {seen}"]
+
 
 def _agrees(wanted: Any, seen: Any) -> bool:
     if isinstance(wanted, str):
         return re.search(wanted, str(seen or "")) is not None
     if isinstance(wanted, dict):
         return isinstance(seen, dict) and all(_agrees(w, seen.get(k)) for k, w in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(seen, list) and len(seen) == len(wanted) and all(map(_agrees, wanted, seen))
+        )
     return bool(wanted == seen)
 
 
@@ -274,5 +216,6 @@ _CHECKS: dict[str, Callable[[Runner, Any], list[str]]] = {
     "types": lambda run, value: run._types(value),
     "metadata": lambda run, value: run._each(value, lambda i: run.world.metadata(i, _TARGET)),
     "members": lambda run, value: run._among(value),
+    "policies": lambda run, value: run._policies(value),
     "activities": lambda run, value: run._history(value),
 }

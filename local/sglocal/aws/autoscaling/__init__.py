@@ -7,6 +7,7 @@ from sglocal.aws.autoscaling import (
     group_api,
     instance_api,
     lifecycle_api,
+    policy_api,
     refresh_api,
     warm_pool_api,
 )
@@ -21,6 +22,7 @@ def install(emulator: Emulator) -> Groups:
     group_api.install(emulator)
     instance_api.install(emulator)
     lifecycle_api.install(emulator)
+    policy_api.install(emulator)
     refresh_api.install(emulator)
     warm_pool_api.install(emulator)
     emulator.every("autoscaling", emulator.timing.reconcile_s, groups.reconcile)

@@ -39,6 +39,20 @@ def explicitly_set(now: datetime, before: int, desired: int) -> str:
     )
 
 
+def triggered(now: datetime, alarm: str, state: str, policy: str, before: int, desired: int) -> str:
+    return (
+        f"At {stamp(now)} a monitor alarm {alarm} in state {state} triggered policy {policy} "
+        f"changing the desired capacity from {before} to {desired}."
+    )
+
+
+def executed(now: datetime, policy: str, before: int, desired: int) -> str:
+    return (
+        f"At {stamp(now)} a user request executed policy {policy} changing the desired capacity "
+        f"from {before} to {desired}."
+    )
+
+
 def updated(now: datetime, minimum: int, maximum: int, before: int, desired: int) -> str:
     return (
         f"At {stamp(now)} a user request update of AutoScalingGroup constraints to min: {minimum}, "

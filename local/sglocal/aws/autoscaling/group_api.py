@@ -18,6 +18,7 @@ from sglocal.aws.autoscaling import causes
 from sglocal.aws.autoscaling.leaving import retire
 from sglocal.aws.autoscaling.lifecycle_api import put_hook
 from sglocal.aws.autoscaling.lookup import find_group
+from sglocal.aws.autoscaling.policy_alarms import delete_policy
 from sglocal.aws.autoscaling.records import all_members, record_of
 from sglocal.aws.autoscaling.termination import POLICIES
 from sglocal.aws.emulator import Emulator
@@ -209,8 +210,8 @@ class GroupCalls:
             record.deleting_pool, group.warm_pool.status = True, "PendingDelete"
         for key in [k for k, h in backend.lifecycle_hooks.items() if _of(h, group)]:
             del backend.lifecycle_hooks[key]
-        for key in [k for k, p in backend.policies.items() if _of(p, group)]:
-            del backend.policies[key]
+        for policy in [p for p in backend.policies.values() if _of(p, group)]:
+            delete_policy(self.emulator, policy)
         if not all_members(group):
             backend.autoscaling_groups.pop(group.name, None)
         self.emulator.wake()

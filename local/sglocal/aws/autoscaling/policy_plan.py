@@ -97,13 +97,12 @@ def stepped(adjustment: Adjustment, sizes: Sizes) -> int:
     Out: instances that warm up do not count, so a breach that lasts adds no more of them.
     In: instances that terminate count, and nothing is taken while others warm up.
     """
-    out = sizes.bounded(adjustment.of(sizes.serving))
-    if out > sizes.desired:
-        return out
-    lower = sizes.bounded(adjustment.of(sizes.shrinking_from))
-    if adjustment.value < 0 or adjustment.kind == EXACT:
-        return sizes.desired if sizes.warming else min(sizes.desired, lower)
-    return sizes.desired
+    growing = adjustment.value > (sizes.desired if adjustment.kind == EXACT else 0)
+    if growing:
+        return max(sizes.desired, sizes.bounded(adjustment.of(sizes.serving)))
+    if sizes.warming:
+        return sizes.desired
+    return min(sizes.desired, sizes.bounded(adjustment.of(sizes.shrinking_from)))
 
 
 def tracked_out(value: float, target: float, sizes: Sizes) -> int:

@@ -106,6 +106,7 @@ class GroupRecord:
     """One group: its warm pool's members, its history, and when it may launch again.
 
     `why`: the request that changed what is wanted; part of the causes of what follows.
+    `cooldown_s`: of the simple policy that scaled last; `cools_until`: once it has begun.
     """
 
     activities: deque[Activity] = field(default_factory=lambda: deque(maxlen=KEPT_ACTIVITIES))
@@ -117,6 +118,8 @@ class GroupRecord:
     deleting: bool = False
     deleting_pool: bool = False
     blocked_at: int | None = None
+    cooldown_s: float | None = None
+    cools_until: float | None = None
     refreshes: deque[Any] = field(default_factory=lambda: deque(maxlen=KEPT_REFRESHES))
 
     @property

@@ -44,6 +44,15 @@ def test_missing_data_is_treated_as_documented(
 
 
 @pytest.mark.parametrize(
+    ("row", "expected"), [("----X", BEFORE), ("---X-", BEFORE), ("--X--", ALARM), ("--XX-", ALARM)]
+)
+def test_too_few_points_raise_no_alarm_before_its_time(row: str, expected: str) -> None:
+    rule = Rule("GreaterThanThreshold", 5.0, 3, 3)
+    points = [9.0 if sign == "X" else None for sign in row]
+    assert evaluate(rule, points, BEFORE) == expected
+
+
+@pytest.mark.parametrize(
     ("comparison", "expected"),
     [
         ("GreaterThanThreshold", [OK, OK, ALARM]),
