@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 MAX_WAITING = 50_000
+GATHERED = 1000  # lines taken at once
 
 
 class Log:
@@ -54,8 +55,9 @@ class Log:
     def _drain(self) -> None:
         while True:
             lines = [self._queue.get()]
-            time.sleep(0.05)  # gather lines: one system call for many requests
-            while lines[-1] is not None and len(lines) < 1000:
+            if self._queue.qsize() < GATHERED:
+                time.sleep(0.05)  # gather lines: one system call for many requests
+            while lines[-1] is not None and len(lines) < GATHERED:
                 try:
                     lines.append(self._queue.get_nowait())
                 except Empty:

@@ -60,7 +60,7 @@ class Fleet:
     def refresh(self, members: Sequence[Worker], now: float, stale_s: float) -> None:
         """`members`: all its workers, whatever their state."""
         ready = tuple(worker for worker in members if worker.ready(now, stale_s))
-        if not ready:
+        if not ready and not any(worker.heard(now, stale_s) for worker in members):
             ready = tuple(worker for worker in members if worker.last_ready(now))
         self.adapters = frozenset().union(*(worker.adapters for worker in members))
         self.paired = {worker.role for worker in ready}.issuperset(PAIR)

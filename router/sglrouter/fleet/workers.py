@@ -129,6 +129,10 @@ class Worker(Target):
             and now - self.read_at <= (stale_s if self.agent else max(stale_s, PROBE_STALE_S))
         )
 
+    def heard(self, now: float, stale_s: float) -> bool:
+        """Whether its agent has just spoken."""
+        return self.agent is not None and not self.failed_reads and now - self.read_at <= stale_s
+
     def last_ready(self, now: float) -> bool:
         """Whether its agent's last word, not too long ago, was `ready`."""
         told = self.agent is not None and self.state == "ready" and now - self.read_at <= BLIND_S

@@ -49,7 +49,7 @@ static void meter_dealloc(Meter *self)
 
 static PyObject *meter_write(Meter *self, PyObject *data)
 {
-    if (!PyBytes_Check(data)) {
+    if (!PyBytes_CheckExact(data)) { /* a subclass could do anything when it goes */
         PyErr_SetString(PyExc_TypeError, "a piece must be bytes");
         return NULL;
     }
@@ -176,7 +176,7 @@ static int whole_chunk(const char *data, Py_ssize_t length)
 static PyObject *relay_data_received(Relay *self, PyObject *data)
 {
     PyObject *fast = self->fast;
-    if (fast != NULL && PyObject_TypeCheck(fast, meter_type) && PyBytes_Check(data) &&
+    if (fast != NULL && PyObject_TypeCheck(fast, meter_type) && PyBytes_CheckExact(data) &&
         whole_chunk(PyBytes_AsString(data), PyBytes_Size(data))) {
         Py_INCREF(fast); /* the client may fail at this very write */
         PyObject *done = meter_write((Meter *)fast, data);
@@ -224,7 +224,7 @@ typedef struct {
 
 typedef struct {
     PyObject_VAR_HEAD
-    Index *index;    /* only compared */
+    Index *index;
     Py_ssize_t seen; /* blocks looked at */
     Found found[1];
 } Match;
@@ -291,6 +291,7 @@ static PyObject *index_match(Index *self, PyObject *blocks)
     Match *match = (Match *)allocate(match_type, count);
     if (match == NULL)
         return NULL;
+    Py_INCREF((PyObject *)self);
     match->index = self;
     int missing = 0;
     for (Py_ssize_t n = 0; n < count; n++) {
@@ -414,6 +415,7 @@ static PyObject *index_record(Index *self, PyObject *args)
 static void match_dealloc(Match *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
+    Py_XDECREF((PyObject *)self->index);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -511,6 +513,11 @@ static int is(const char *key, Py_ssize_t length, const char *name)
     return (size_t)length == strlen(name) && memcmp(key, name, (size_t)length) == 0;
 }
 
+static int is_details(const char *key, Py_ssize_t length)
+{
+    return is(key, length, "prompt_tokens_details") || is(key, length, "input_tokens_details");
+}
+
 enum { PROMPT, INPUT, COMPLETION, OUTPUT, CACHED, CACHE_READ, FIELDS };
 static const char *const names[FIELDS] = {"prompt_tokens", "input_tokens",  "completion_tokens",
                                           "output_tokens", "cached_tokens", "cache_read_input_tokens"};
@@ -532,9 +539,9 @@ static int take_members(Text *text, int64_t *found, int64_t *inner)
             if (inner == NULL)
                 return 0;
             text->at++;
-            if (!take_members(text, details, NULL))
-                return 0;
-            if (is(key, length, "prompt_tokens_details") || is(key, length, "input_tokens_details")) {
+            if (take(text, '}') || !take_members(text, details, NULL))
+                return 0; /* an empty object is none to Python */
+            if (is_details(key, length)) {
                 if (*inner != ABSENT)
                     return 0; /* both, or one twice: the slow reader knows which counts */
                 *inner = details[CACHED] < 0 ? NOTHING : details[CACHED];
@@ -546,6 +553,8 @@ static int take_members(Text *text, int64_t *found, int64_t *inner)
         } else {
             int64_t count = take_count(text);
             if (count == OTHER)
+                return 0;
+            if (is_details(key, length) && (count != NOTHING || (inner != NULL && *inner != ABSENT)))
                 return 0;
             for (int f = 0; f < FIELDS; f++)
                 if (is(key, length, names[f])) {
@@ -586,7 +595,8 @@ static PyObject *scan_usage(PyObject *module, PyObject *data)
             continue;
         Text text = {at + size, end};
         int64_t found[FIELDS] = {ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT}, inner = ABSENT;
-        if (take_count(&text) == NOTHING)
+        Text probe = text;
+        if (take_count(&probe) == NOTHING)
             continue; /* `"usage": null`, in the events after it */
         if (!take(&text, '{') || !take_members(&text, found, &inner))
             Py_RETURN_NONE;

@@ -20,6 +20,7 @@ BYTES_PER_TOKEN: Final = 4
 # Blocks grow with depth: 4 of them for 2 KB, 50 for 64 KB, 210 for 64 MB.
 _PER_SIZE: Final = 16
 _FIRST_SIZE, _LAST_SIZE = 512, 4 << 20
+_LONG_NAME: Final = 256
 # A bare prompt shows no turns: this much of it names the conversation.
 _BARE_START: Final = 2048
 
@@ -104,7 +105,9 @@ def read_prompt(document: Mapping[str, Any] | None, body: bytes) -> Prompt:
 def _seed(document: Mapping[str, Any]) -> int:
     """Where the chain starts: prompts of different models or adapters share no cache."""
     model = document.get("model")
-    seed = _model_seed(model) if type(model) is str else 0
+    seed = 0
+    if type(model) is str:  # a long name is a stranger's, and is not kept
+        seed = _model_seed(model) if len(model) < _LONG_NAME else _hash_name(model)
     if _NAMESPACE.isdisjoint(document):
         return seed
     names = sorted(_NAMESPACE.intersection(document))
@@ -114,9 +117,11 @@ def _seed(document: Mapping[str, Any]) -> int:
         return seed
 
 
-@lru_cache(maxsize=256)
-def _model_seed(model: str) -> int:
+def _hash_name(model: str) -> int:
     return xxh3_64_intdigest(_text(model))
+
+
+_model_seed = lru_cache(maxsize=256)(_hash_name)
 
 
 def _text(value: str) -> bytes:

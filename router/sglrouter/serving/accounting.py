@@ -75,6 +75,7 @@ def _line(exchange: Exchange, outcome: str, target: str, now: float, usage: Usag
         usage.prompt, usage.completion, _json(usage.cached), _json(usage.estimated),
     )  # fmt: skip
     queued = b',"queue_position":%d' % exchange.position if exchange.queued_at else b""
+    model = (exchange.view.model or "")[:200] or None  # clients name models, at any length
     head = request.head
     trace = trace_id(head.passed) if head is not None and head.traced else ""
     return _REQUEST % (
@@ -84,7 +85,7 @@ def _line(exchange: Exchange, outcome: str, target: str, now: float, usage: Usag
         exchange.status or 499,
         len(request.body),
         exchange.sent,
-        _where(exchange.fleet.name, exchange.tier, exchange.view.model, target, exchange.reason),
+        _where(exchange.fleet.name, exchange.tier, model, target, exchange.reason),
         _json(outcome),
         exchange.attempts,
         1000 * exchange.waited_s,
@@ -118,7 +119,7 @@ def _who(client: str, key: str, method: bytes, route: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _where(fleet: str, tier: str, model: str | None, worker: str, reason: str) -> bytes:
-    said = {"fleet": fleet, "tier": tier, "model": (model or "")[:200] or None, "worker": worker}
+    said = {"fleet": fleet, "tier": tier, "model": model, "worker": worker}
     return encode({**said, "reason": reason})[1:-1]
 
 

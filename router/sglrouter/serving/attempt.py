@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer
@@ -19,9 +18,6 @@ from sglrouter.serving.connect import connect
 from sglrouter.serving.retry import Cause
 from sglrouter.serving.target import Target
 from sglrouter.wire.upstream import Upstream, take_idle
-
-if TYPE_CHECKING:
-    pass
 
 
 class Attempt(Answer, ABC):
@@ -150,7 +146,7 @@ class Attempt(Answer, ABC):
     def _observe_stream(self, worker: Worker) -> None:
         """Tell the policy how long the worker took for the first byte of a stream."""
         policy = self.router.policies.get(worker.fleet)
-        if policy is not None and self._half is None:
+        if policy is not None and self._half is None and not worker.removed:
             seconds = self.router.clock() - (self.deadline - self._first_byte_s)
             policy.first_byte(worker.slot, self._backlog, self.cached_tokens, self._ahead, seconds)
 

@@ -190,7 +190,7 @@ class Router:
                 return
             fleet, adapter = found
         key = request.key
-        priority = priority_of(head.priority, key) if head.priority else key.priority
+        priority = priority_of(head.priority, key)
         exchange = Exchange(self, client, request, fleet, view, adapter, priority)
         client.exchange = exchange
         self.exchanges.add(exchange)

@@ -7,8 +7,6 @@ What is counted on a worker goes back in `Attempt._release`, a place in a fleet 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
 from sglrouter.serving import outgoing
@@ -18,9 +16,6 @@ from sglrouter.serving.retry import Cause, Step, final_failure, next_step, says_
 from sglrouter.serving.target import Target
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import Upstream
-
-if TYPE_CHECKING:
-    pass
 
 STOPPING = Failure(503, "router_stopping", "The router is stopping.", None, 1)
 

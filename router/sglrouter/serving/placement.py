@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sglrouter.fleet.fleets import Fleet
 from sglrouter.fleet.peers import Peer
@@ -15,9 +14,6 @@ from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.tiers import Stop
 from sglrouter.wire.replies import Failure
 from sglrouter.wire.upstream import take_idle
-
-if TYPE_CHECKING:
-    pass
 
 NO_WORKER = Failure(503, "no_ready_worker", "No worker is ready; try again.", retry_after_s=2)
 QUEUE_FULL = Failure(429, "queue_full", "Every worker is busy, and the queue is full.", None, 1)

@@ -145,6 +145,7 @@ class Dechunked(Chunked):
 
     def __init__(self) -> None:
         super().__init__()
+        self.boundary = False  # nothing passes unseen
         self._bodies: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:

@@ -230,11 +230,6 @@ class ResponseHead:
     def event_stream(self) -> bool:
         return self.content_type.lower().startswith(b"text/event-stream")
 
-    @property
-    def simple(self) -> bool:
-        """Whether a body follows as announced, whatever was asked."""
-        return self.status not in (204, 304)
-
     def bodyless(self, method: bytes) -> bool:
         return method == b"HEAD" or self.status in (204, 304)
 

@@ -164,7 +164,7 @@ class Upstream(Relay, asyncio.Protocol):
         if prefix is None:  # another worker was asked instead
             return
         self._keep = head.keep
-        if rest and head.length == len(rest) and head.simple and not exchange.head_only:
+        if rest and head.length == len(rest) and not exchange.head_only and head.status < 204:
             exchange.write(prefix + rest)  # the usual short answer, all of it
             self._release(exchange)
             return

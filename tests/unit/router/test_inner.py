@@ -180,6 +180,15 @@ def test_a_match_of_another_table_is_refused():
         tables[0].record([7], match, 1)
 
 
+@needs_c
+def test_a_match_keeps_its_table():
+    match = _inner.Index(memoryview(bytearray(32 + 32 * 1000)), 1000, 1).match([7])
+    gc.collect()
+    small = _inner.Index(memoryview(bytearray(64)), 1, 1)
+    with pytest.raises(ValueError, match="another"):
+        small.record([7], match, 1)
+
+
 BAD_TABLES = [(64, 2, 1), (31, 1, 1), (64, 0, 1), (64, 1, 0), (64, 2**62, 1)]
 
 

@@ -304,3 +304,22 @@ def test_multipart_bodies_are_not_parsed(lab):
             assert (await world.ask(raw)).status == 200
 
     lab.run(scenario())
+
+
+def test_an_http10_client_gets_no_chunk_framing_however_the_answer_comes(lab):
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+
+    async def piecemeal(request, writer):
+        for piece in (head, b"12\r\ndata: 0123456789\n\n\r\n", b"0\r\n\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # each in a segment of its own
+
+    async def scenario():
+        async with lab.world(lab.FakeWorker(piecemeal)) as world:
+            answer = await world.raw(b"GET /model_info HTTP/1.0\r\n\r\n")
+            assert answer.partition(b"\r\n\r\n")[2] == b"data: 0123456789\n\n"
+
+    lab.run(scenario())

@@ -94,11 +94,14 @@ def test_a_state_older_than_three_seconds_is_not_trusted():
 
 
 def test_when_every_worker_falls_silent_those_last_ready_are_chosen_for_half_a_minute():
-    """A router that was not scheduled for a while refuses nobody; a drained worker stays out."""
+    """A router that was not scheduled for a while refuses nobody; a drained worker stays out.
+
+    While one of them is heard, it is not the router that cannot see.
+    """
     workers = ready_set("a", "b", "c", now=100.0)
     workers.reported(workers.workers["b"], Report("draining", 0, None, {}), 101.0)
     workers.drain_here(workers.workers["c"], True)
-    for now, expected in [(103.1, ["a"]), (130.0, ["a"]), (130.1, [])]:
+    for now, expected in [(103.1, []), (104.1, ["a"]), (130.0, ["a"]), (130.1, [])]:
         workers.refresh(now)
         assert [w.id for w in workers.fleets["chat"].ready] == expected
 
