@@ -9,9 +9,11 @@ from sglocal.aws import (
     alarms,
     answers,
     autoscaling,
+    event_bus,
     faults,
     forgetting,
     images,
+    instance_events,
     instances,
     launch_templates,
     load_balancers,
@@ -53,7 +55,9 @@ def install(emulator: Emulator) -> Extensions:
     metric_data.install(emulator)
     load_balancers.install(emulator)
     security_groups.install(emulator)
+    event_bus.install(emulator)
     hosts = instances.install(emulator)
+    instance_events.install(emulator)
     stored = images.install(emulator, hosts)
     groups = autoscaling.install(emulator)
     forgetting.install(emulator)

@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_scheduled_events.html
-A notice shows at once. When its time has come a Spot instance is terminated, and one that is
-scheduled to be stopped or retired is stopped.
+A notice shows at once, those of Spot instances also as events. When its time has come a Spot
+instance is terminated, and one that is scheduled to be stopped or retired is stopped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from moto.moto_api._internal import mock_random
 
 from sglocal.aws.emulator import Emulator
+from sglocal.aws.event_bus import instance_arn, publish
 from sglocal.errors import LocalError
 
 DEFAULT_NOTICE_S = 120.0
@@ -66,12 +67,20 @@ class Notices:
         Raises LocalError for an instance that is unknown, not running or not Spot.
         """
         with self.emulator.lock:
-            self._running(instance_id, spot=True)
+            instance = self._running(instance_id, spot=True)
             now, due = self.emulator.clock.now(), self.emulator.clock() + seconds
             made = Interruption(now + timedelta(seconds=seconds), due)
             told = self.get(instance_id)
             seen = told.rebalance_at or now
             self._known[instance_id] = replace(told, interruption=made, rebalance_at=seen)
+            if told.rebalance_at is None:
+                self._tell_risk(instance_id)
+            zone = instance.availability_zone
+            detail = {"instance-id": instance_id, "instance-action": "terminate"}
+            # The ARN of this event names the zone, not region and account.
+            resources = [f"arn:aws:ec2:{zone}:instance/{instance_id}"]
+            kind = "EC2 Spot Instance Interruption Warning"
+            publish(self.emulator, "aws.ec2", kind, resources, detail)
             return made
 
     def rebalance(self, instance_id: str) -> datetime:
@@ -80,7 +89,13 @@ class Notices:
             self._running(instance_id, spot=True)
             now = self.emulator.clock.now()
             self._known[instance_id] = replace(self.get(instance_id), rebalance_at=now)
+            self._tell_risk(instance_id)
             return now
+
+    def _tell_risk(self, instance_id: str) -> None:
+        resources = [instance_arn(self.emulator, instance_id)]
+        kind, detail = "EC2 Instance Rebalance Recommendation", {"instance-id": instance_id}
+        publish(self.emulator, "aws.ec2", kind, resources, detail)
 
     def schedule(
         self, instance_id: str, code: str, seconds: float = DEFAULT_EVENT_S
@@ -135,12 +150,13 @@ class Notices:
         over = self.emulator.clock.now() >= told.event.not_after
         return replace(told, event=None) if over else told
 
-    def _running(self, instance_id: str, *, spot: bool) -> None:
+    def _running(self, instance_id: str, *, spot: bool) -> Any:
         instance = self.emulator.instance(instance_id)
         if instance is None or instance.state != "running":
             raise LocalError(f"{instance_id} is not a running instance")
         if spot and instance.lifecycle != "spot":
             raise LocalError(f"{instance_id} is not a Spot instance; only those are interrupted")
+        return instance
 
 
 def install(emulator: Emulator) -> Notices:

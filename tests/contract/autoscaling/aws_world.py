@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 from group_request import group_request
+from listening import silence
 
 # Cheapest types of the region's Amazon Linux image (arm64 and x86_64 differ by cents a month).
 INSTANCE_TYPE = "t4g.nano"
@@ -84,7 +85,7 @@ class AwsWorld:
         raise NotImplementedError("AWS takes no faults: mark the case emulator_only")
 
     def close(self) -> None:
-        """Remove the group by force, wait until it is gone, remove the template and the alarm."""
+        """Remove the group by force, wait until it is gone, remove what else it made."""
         scaling = self.client("autoscaling")
         try:
             scaling.delete_auto_scaling_group(AutoScalingGroupName=self.name, ForceDelete=True)
@@ -98,5 +99,6 @@ class AwsWorld:
             if self.clock() > deadline:
                 raise TimeoutError(f"{self.name} still exists: remove it by hand")
             time.sleep(POLL_S)
+        silence(self.client, self.name)
         self.client("cloudwatch").delete_alarms(AlarmNames=[self.name])
         self.client("ec2").delete_launch_template(LaunchTemplateName=self.name)

@@ -30,11 +30,12 @@ class Refusal(Strict):
 
 class Step(Strict):
     """One thing done or expected. `call`: an operation of `service`; Auto Scaling's get the group's
-    name. `template_version`: a new one for the group, `unused`: made and left alone.
+    name. `listen`: an event pattern from now on, whose events `expect: {events: …}` counts.
+    `template_version`: a new one for the group, `unused`: made and left alone.
     """
 
     call: str | None = None
-    service: Literal["autoscaling", "cloudwatch"] = "autoscaling"
+    service: Literal["autoscaling", "cloudwatch", "events"] = "autoscaling"
     arguments: dict[str, Any] = {}
     refused: Refusal | None = None
     repeat: int = 1
@@ -47,6 +48,7 @@ class Step(Strict):
     ec2: Literal["terminate", "stop"] | None = None
     instance: str | None = None
     fault: dict[str, Any] | None = None
+    listen: dict[str, Any] | None = None
     template_version: Literal["used", "unused"] | None = None
 
 

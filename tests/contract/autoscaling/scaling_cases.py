@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from case_files import Case, Step
+from listening import listen
 from scaling_seen import Seen, World
 
 # How often a state that must hold is looked at.
@@ -44,6 +45,8 @@ class Runner(Seen):
             self.world.fault(self._filled(step.fault))
         if step.template_version is not None:
             self.world.new_template_version(self.name, used=step.template_version == "used")
+        if step.listen is not None:
+            listen(self.world.client, self.name, self._filled(step.listen))
         if step.call is not None:
             for _ in range(step.repeat):
                 self._call(step)
@@ -177,6 +180,16 @@ class Runner(Seen):
         wrong = [f"{i} is missing" for i in value.get("in", []) if i not in ids]
         return wrong + [f"{i} is still there" for i in value.get("out", []) if i in ids]
 
+    def _events(self, value: list[Mapping[str, Any]]) -> list[str]:
+        """These events came, in any order, and no others."""
+        left = self.events()
+        for wanted in value:
+            found = next((event for event in left if _agrees(wanted, event)), None)
+            if found is None:
+                return [f"no event like {wanted} in {left}"]
+            left = [event for event in left if event is not found]
+        return [f"beside what was expected: {left}"] if left else []
+
     def _policies(self, value: list[Mapping[str, Any]]) -> list[str]:
         """As many as wanted, in their order, with these fields."""
         seen = self.policies()
@@ -216,6 +229,7 @@ _CHECKS: dict[str, Callable[[Runner, Any], list[str]]] = {
     "types": lambda run, value: run._types(value),
     "metadata": lambda run, value: run._each(value, lambda i: run.world.metadata(i, _TARGET)),
     "members": lambda run, value: run._among(value),
+    "events": lambda run, value: run._events(value),
     "policies": lambda run, value: run._policies(value),
     "activities": lambda run, value: run._history(value),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
+from listening import received
 
 
 class World(Protocol):
@@ -30,6 +31,7 @@ class Seen:
         self.world = world
         self.name = name
         self.scaling = world.client("autoscaling")
+        self._events_so_far: list[dict[str, Any]] = []
 
     def group(self) -> dict[str, Any]:
         answer = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])
@@ -84,6 +86,10 @@ class Seen:
         answer = self.scaling.describe_instance_refreshes(AutoScalingGroupName=self.name)
         found: dict[str, Any] = answer["InstanceRefreshes"][0]
         return found
+
+    def events(self) -> list[dict[str, Any]]:
+        self._events_so_far += received(self.world.client, self.name)
+        return self._events_so_far
 
     def policies(self) -> list[dict[str, Any]]:
         answer = self.scaling.describe_policies(AutoScalingGroupName=self.name)

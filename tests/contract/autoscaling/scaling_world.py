@@ -15,6 +15,7 @@ import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from group_request import group_request
+from listening import silence
 from moto.moto_api._internal import mock_random
 from paper_hosts import FakeDriver
 from werkzeug.test import Client
@@ -126,15 +127,22 @@ class VirtualWorld:
         )
 
     def fault(self, given: Mapping[str, Any]) -> None:
-        """A host that dies (`dies: <instance id>`), or what POST /_sglocal/faults takes."""
+        """A host that dies (`dies: <instance id>`), a Spot instance that is interrupted or at risk,
+        or what POST /_sglocal/faults takes.
+        """
         if "dies" in given:
             self.driver.states[given["dies"]] = "gone"
+        elif "interrupted" in given:
+            self.extensions.notices.interrupt(given["interrupted"])
+        elif "at_risk" in given:
+            self.extensions.notices.rebalance(given["at_risk"])
         else:
             self.extensions.faults.add(parse_fault(given))
 
     def remove_group(self, name: str) -> None:
         """Delete by force, end every fault, and wait for the last instance."""
         self.extensions.faults.clear()
+        silence(self.client, name)
         if name in self.emulator.autoscaling.autoscaling_groups:
             self.client("autoscaling").delete_auto_scaling_group(
                 AutoScalingGroupName=name, ForceDelete=True

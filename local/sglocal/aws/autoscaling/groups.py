@@ -10,7 +10,7 @@ from typing import Any
 
 from moto.autoscaling.models import ASG_NAME_TAG
 
-from sglocal.aws.autoscaling import causes, health_check, lifecycle, plan, refreshing
+from sglocal.aws.autoscaling import announcing, causes, health_check, lifecycle, plan, refreshing
 from sglocal.aws.autoscaling.arriving import (
     advance_launching,
     advance_warming,
@@ -58,6 +58,7 @@ class Groups:
         if record.refresh is not None and not record.deleting:
             refreshing.advance(self.emulator, group, record.refresh)
         self._act(group)
+        announcing.announce(self.emulator, group)
         if record.deleting_pool and not record.warm:
             group.warm_pool, record.deleting_pool = None, False
 

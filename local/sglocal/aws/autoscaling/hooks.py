@@ -25,7 +25,7 @@ def longest_hold_s(heartbeat_timeout_s: int) -> int:
 
 @dataclass
 class PendingAction:
-    """A hook that holds an instance."""
+    """A hook that holds an instance. `announced`: its event is sent."""
 
     hook: str
     default_result: Result
@@ -35,6 +35,7 @@ class PendingAction:
     token: str = field(default_factory=lambda: str(mock_random.uuid4()))
     result: Result | None = None
     timed_out: bool = False
+    announced: bool = False
 
     @classmethod
     def start(cls, hook: str, result: Result, timeout_s: int, now: float) -> PendingAction:

@@ -41,12 +41,13 @@ def retire(emulator: Emulator, group: Any, state: Any, cause: str, *, skip_hooks
         record.entering.finish(now, "Cancelled", "The instance was terminated before.")
     what = f"Terminating EC2 instance: {state.instance.id}"
     _leave(emulator, group, state, what, cause)
+    assert record.leaving is not None
     warm = state.lifecycle_state in (*WARMING, *WARMED)
+    record.leaving.origin = "WarmPool" if warm else ""
     state.lifecycle_state = str(after(state.lifecycle_state, Event.TERMINATE))
     record.actions = {} if skip_hooks else pending_actions(emulator, group, TERMINATE_TRANSITION)
     _hold(state)
     log.info("group %s: %s leaves (warm: %s): %s", group.name, state.instance.id, warm, cause)
-    assert record.leaving is not None
     return record.leaving
 
 

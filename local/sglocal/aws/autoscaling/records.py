@@ -32,6 +32,8 @@ class Activity:
     """One scaling activity.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Activity.html
+    `origin`: where the instance was, if its description does not say; `announced`: its event is
+    sent.
     """
 
     group: str
@@ -45,6 +47,8 @@ class Activity:
     message: str = ""
     progress: int = 0
     details: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
+    announced: bool = False
 
     def move(self, status: str, progress: int) -> None:
         """A stage on the way (PreInService, MidLifecycleAction …); nothing once it has ended."""

@@ -32,6 +32,7 @@ class Refresh:
     `known`: instances that existed when it (or its rollback) began, `outdated`: those of them to
     replace; `total`, `warm_total`: how many there were of these in the group and in its warm pool,
     `back_total`: how many a rollback replaces.
+    `told`: statuses and checkpoints whose events are sent.
     `moved_at`: when something last went on; `paused_until`: the end of a checkpoint's delay.
     """
 
@@ -63,6 +64,7 @@ class Refresh:
     bakes_until: float | None = None
     wait_for_instances: bool = True
     rollback: dict[str, Any] | None = None
+    told: set[str] = field(default_factory=set)
 
     @property
     def active(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ class Instance:
 
     def __init__(self, instance_id: str, lifecycle: str | None) -> None:
         self.id, self.lifecycle, self.state = instance_id, lifecycle, "running"
+        self.availability_zone = "us-east-1a"
 
 
 class Cloud:
@@ -30,6 +32,12 @@ class Cloud:
         self.ec2 = self.driver = self
         self.jobs = SteppedJobs()
         self.vanished: list[str] = []
+        self.settings = SimpleNamespace(account="123456789012", region="us-east-1")
+        self.rules: dict[str, Any] = {}
+
+    def backend(self, service: str) -> Any:
+        assert service == "events"
+        return SimpleNamespace(event_buses={"default": SimpleNamespace(rules=self.rules)})
 
     def instance(self, instance_id: str) -> Instance | None:
         return self.known.get(instance_id)
