@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from moto.cloudwatch.models import Alarm
+from moto.cloudwatch.models import Alarm, CloudWatchBackend
 
 from sglocal.aws.alarm_state import ALARM, COMPARISONS, INSUFFICIENT, OK, Rule, evaluate
 from sglocal.aws.emulator import Emulator
@@ -27,6 +27,16 @@ LOOK_S = 1.0
 REPEAT_S = 60.0
 STATISTICS = ("Sum", "Average", "Minimum", "Maximum", "SampleCount")
 
+_STATE = (
+    "state_value",
+    "state_reason",
+    "state_reason_data",
+    "state_updated_timestamp",
+    "history",
+    "sgl_acted",
+    "sgl_newest",
+)
+
 # Carries out one action of an alarm: its ARN, the alarm, the newest data point.
 Act = Callable[[str, Any, float | None], None]
 
@@ -34,6 +44,7 @@ Act = Callable[[str, Any, float | None], None]
 def install(emulator: Emulator, act: Act) -> None:
     """Begin without data, as an alarm does, and look at every alarm whose period ended."""
     emulator.patches.wrap(Alarm, "__init__", _without_data)
+    emulator.patches.wrap(CloudWatchBackend, "put_metric_alarm", _keeping_the_state)
     emulator.every("alarms", LOOK_S, lambda: step(emulator, act))
 
 
@@ -46,6 +57,22 @@ def _without_data(original: Any) -> Any:
         alarm.sgl_acted = (alarm.state_value, 0.0)
 
     return __init__
+
+
+def _keeping_the_state(original: Any) -> Any:
+    """An update leaves the state as it is.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    """
+
+    def put_metric_alarm(backend: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        before = backend.alarms.get(name)
+        made = original(backend, name, *args, **kwargs)
+        for field in _STATE if before is not None else ():
+            setattr(made, field, getattr(before, field))
+        return made
+
+    return put_metric_alarm
 
 
 def step(emulator: Emulator, act: Act) -> None:

@@ -57,7 +57,8 @@ def names(expression: str) -> frozenset[str]:
 
 
 def evaluate(expression: str, series: Mapping[str, Series], length: int) -> Series:
-    """The series of an expression; a point is None where one that it needs is, or at x / 0.
+    """The series of an expression; a point is None where one that it needs is, and where there is
+    no value, as of x / 0.
 
     Raises MetricMathError for unknown ids and functions.
     """
@@ -125,8 +126,9 @@ def _pairs(join: Callable[[float, float], float], left: Series, right: Series) -
         if a is None or b is None:
             return None
         try:
-            return float(join(a, b))
-        except ZeroDivisionError:
+            joined: float | complex = join(a, b)
+        except ArithmeticError:
             return None
+        return None if isinstance(joined, complex) else float(joined)
 
     return [one(a, b) for a, b in zip(left, right, strict=True)]

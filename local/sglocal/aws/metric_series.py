@@ -74,7 +74,9 @@ def result(queries: Sequence[Query], data: Iterable[Any], window: Window) -> Ser
     """The series of the query that is returned. Raises MetricMathError."""
     series = {q.name: points(q.metric, data, window) for q in queries if q.metric is not None}
     waiting = {q.name: q.expression for q in queries if q.metric is None}
-    returned = next(query.name for query in queries if query.returned)
+    returned = next((query.name for query in queries if query.returned), None)
+    if returned is None:
+        raise MetricMathError("metric math: no query returns data")
     for _ in range(len(waiting)):  # an expression may use another that comes later
         for name, expression in list(waiting.items()):
             if not names(expression) & (waiting.keys() - {name}):

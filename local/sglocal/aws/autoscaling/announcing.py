@@ -29,6 +29,9 @@ def announce(emulator: Emulator, group: Any) -> None:
 
 def _hooks(emulator: Emulator, group: Any, state: Any) -> None:
     """The lifecycle actions of one member, when it has come into its wait."""
+    untold = [action for action in state.sgl.actions.values() if not action.announced]
+    if not untold:
+        return
     # What returns to the warm pool is entering it.
     leaves = state.lifecycle_state in LEAVING
     activity = state.sgl.leaving if leaves else state.sgl.entering
@@ -38,9 +41,7 @@ def _hooks(emulator: Emulator, group: Any, state: Any) -> None:
     launching = move.verb == "Launch"
     word = "launch" if launching else "terminate"
     hooks = {hook.name: hook for hook in emulator.autoscaling.describe_lifecycle_hooks(group.name)}
-    for action in state.sgl.actions.values():
-        if action.announced:
-            continue
+    for action in untold:
         action.announced = True
         hook = hooks.get(action.hook)
         detail = {

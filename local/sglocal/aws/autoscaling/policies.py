@@ -99,8 +99,8 @@ def _bound(step: Mapping[str, Any], name: str) -> float | None:
     return None if step.get(name) is None else float(step[name])
 
 
-def put(backend: Any, given: Mapping[str, Any]) -> Policy:
-    """Store a new policy, or what an update makes of one; the ARN stays.
+def make(backend: Any, given: Mapping[str, Any]) -> Policy:
+    """A new policy, or what an update makes of one, not stored yet; the ARN stays.
 
     Raises ValidationError for what contradicts itself.
     """
@@ -116,9 +116,7 @@ def put(backend: Any, given: Mapping[str, Any]) -> Policy:
             f":autoScalingGroupName/{group}:policyName/{name}"
         )
     )
-    policy = Policy(group, name, dict(given), arn)
-    backend.policies[arn] = policy
-    return policy
+    return Policy(group, name, dict(given), arn)
 
 
 def find(backend: Any, group: str | None, named: str) -> Policy | None:

@@ -28,8 +28,14 @@ _OF_THE_GROUP = {
 
 
 def replace(emulator: Emulator, policy: Policy, before: list[str]) -> None:
-    """Make the alarms of a policy in place of those it had."""
-    metric = _metric(policy)
+    """Make the alarms of a policy in place of those it had.
+
+    Raises ValidationError, before anything is changed, for a metric that is not complete.
+    """
+    try:
+        metric = _metric(policy)
+    except KeyError as error:
+        raise ValidationError(f"The metric of {policy.name} lacks {error.args[0]}.") from None
     cloudwatch = emulator.backend("cloudwatch")
     cloudwatch.delete_alarms(before)
     target = float(policy.tracking["TargetValue"])

@@ -52,12 +52,13 @@ class PolicyCalls:
         backend, given = response.autoscaling_backend, response._get_params()
         group = find_group(backend, given.get("AutoScalingGroupName"))
         before = policies.find(backend, group.name, given["PolicyName"])
-        policy = policies.put(backend, given)
+        policy = policies.make(backend, given)
         stale = before.alarms if before is not None else []
         if policy.kind == TRACKING:
             policy_alarms.replace(self.emulator, policy, stale)
         else:
             self.emulator.backend("cloudwatch").delete_alarms(stale)
+        backend.policies[policy.arn] = policy
         own = [self._alarm(name) for name in policy.alarms]
         return ActionResult({"PolicyARN": policy.arn, "Alarms": own})
 

@@ -21,6 +21,8 @@ GIVEN: dict[str, Series] = {"m1": [6.0, None, 9.0], "m2": [2.0, 4.0, 0.0]}
         ("MAX(m1)", [9.0, 9.0, 9.0]),
         ("AVG(m2)", [2.0, 2.0, 2.0]),
         ("CEIL(m1 / 4)", [2.0, None, 3.0]),
+        ("(0 - m2) ^ 0.5", [None, None, 0.0]),
+        ("(m2 ^ 999) ^ 999", [None, None, 0.0]),
     ],
 )
 def test_expressions_are_computed_point_by_point(expression: str, expected: Series) -> None:
