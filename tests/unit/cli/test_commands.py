@@ -101,7 +101,7 @@ def test_every_command_exists_and_explains_itself(name: str) -> None:
         (["apply", "--env", "prod", "--yes"], 4, ["no usable AWS credentials"]),
         (["apply", "missing.plan"], 2, ["missing.plan"]),
         (["scale"], 2, ["give one of --min"]),
-        (["scale", "--min", "-1"], 2, ["-1"]),
+        (["scale", "--min", "-1"], 3, ["capacity.min", "greater than or equal to 0, not -1"]),
         (["scale", "--env", "prod", "--min", "2"], 4, ["several fleets", "chat, reason"]),
         (["scale", "--fleet", "nope", "--min", "2"], 4, ["no fleet 'nope'", "chat"]),
         (["scale", "--min", "9", "--max", "3"], 3, ["config/environments/local.yaml"]),
