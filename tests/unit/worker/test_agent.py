@@ -191,6 +191,8 @@ def test_a_worker_of_a_pair_is_ready_by_itself(tmp_path: Path, role: str) -> Non
         async with here.engine(disaggregation_mode=role, bootstrap_port=port) as engine:
             await here.until("ready")
             assert engine.served == 2
+            # Told with the load, which is read twice a second beside the warm-up.
+            await fakes.until(lambda: here.agent.worker.load.max_running_requests is not None)
             state = json.loads((await here.get("/state"))[1])
         assert state["role"] == role
         assert state["bootstrap_port"] == (port if role == "prefill" else None)
