@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from benchmarks import record
 from benchmarks.router import page, report
 from benchmarks.router.lab import RunError, lab
 from benchmarks.router.lines import LINES, Line, judge
@@ -130,7 +131,7 @@ def _show(
     if outcome.stopped:
         raise SystemExit(_told("stopped", 130))
     if output.save:
-        say(f"saved {report.save(result)}")
+        say(f"saved {record.save(result, 'router')}")
     if output.write:
         page.write(MARKER, f"```\n{text}\n```")
     held = all(verdict.passed for verdict in verdicts)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from benchmarks.record import preamble
 from benchmarks.router.lines import Verdict
 from benchmarks.router.measure import Samples, Scale
-from benchmarks.router.page import cpu_model
-from benchmarks.router.peers import LOCK, ROOT
+from benchmarks.router.peers import LOCK
 from benchmarks.router.simulation import SimulatedLine
 
-RESULTS = ROOT / "benchmarks" / "results"
 _STATES = {True: "pass", False: "FAIL", None: "not measured"}
 
 
@@ -68,17 +61,7 @@ def document(
 ) -> dict[str, Any]:
     """Everything measured. `load_average` is the machine's before the run: others' work on it."""
     return {
-        "version": 1,
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "kernel": platform.release(),
-            "architecture": platform.machine(),
-            "cpu": cpu_model(),
-            "python": platform.python_version(),
-            "load_average_before": load_average,
-        },
+        **preamble(load_average_before=load_average),
         "peers": [line.split()[0] for line in LOCK.read_text().splitlines() if _is_peer(line)],
         "scale": vars(scale),
         "lines": [
@@ -101,19 +84,3 @@ def document(
 
 def _is_peer(line: str) -> bool:
     return line.startswith(("sglang-router==", "smg=="))
-
-
-def _commit() -> str:
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
-    )  # fmt: skip
-    return result.stdout.strip() or "unknown"
-
-
-def save(result: dict[str, Any]) -> Path:
-    """Keep a run in the repository: benchmarks/results/router-<date>.json."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"router-{result['at'][:10]}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return path

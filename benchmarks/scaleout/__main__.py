@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks import record
 from benchmarks.scaleout import report
 from benchmarks.scaleout.environment import deployed
 from benchmarks.scaleout.errors import ScaleoutError
@@ -85,7 +86,7 @@ def main(
     if output == "json":
         click.echo(json.dumps(result, indent=1))
     if save:
-        _say(f"kept: {report.save(result)}")
+        _say(f"kept: {record.save(result, 'scaleout')}")
     sys.exit(0 if all(outcome.clean for outcome in outcomes) else 1)
 
 

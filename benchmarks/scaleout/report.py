@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import preamble
 from benchmarks.scaleout.errors import ScaleoutError
 from benchmarks.scaleout.measure import KINDS
 from benchmarks.scaleout.start import ROWS, Start
@@ -22,7 +20,6 @@ from benchmarks.scaleout.streams import Outcome
 from sglctl.core.table import table
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 COLD = "cold"
 #: Figures from the request on: what a client or an operator waits for.
 TOTALS = {
@@ -101,14 +98,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> str:
 def document(starts: Sequence[Start], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything measured."""
     return {
-        "version": 1,
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "kernel": platform.release(),
-            "architecture": platform.machine(),
-        },
+        **preamble(),
         "starts": [asdict(start) for start in starts],
         "first_token_ratios_to_cold": {
             kind: [round(r, 3) for r in ratios(starts, kind, lambda s: s.seen.first_token_s)]
@@ -123,14 +113,6 @@ def _told(outcome: Outcome) -> Mapping[str, Any]:
     return {**told, "seconds": round(outcome.seconds, 1)}
 
 
-def _commit() -> str:
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
-    )  # fmt: skip
-    return result.stdout.strip() or "unknown"
-
-
 def draw(starts: Sequence[Start], file: Path) -> None:
     """The last start of each kind, by `sglctl workers timeline`. Raises ScaleoutError."""
     last = {start.kind: start.drawing for start in starts}
@@ -143,11 +125,3 @@ def draw(starts: Sequence[Start], file: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
         raise ScaleoutError(f"the figure was not drawn: {done.stderr}")
-
-
-def save(result: Mapping[str, Any]) -> Path:
-    """Keep a run in the repository: benchmarks/results/scaleout-<date>.json."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"scaleout-{result['at'][:10]}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return path

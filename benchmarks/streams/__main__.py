@@ -18,6 +18,7 @@ import click
 import uvloop
 from botocore.exceptions import BotoCoreError, ClientError
 
+from benchmarks import record
 from benchmarks.router.processes import raise_file_limit
 from benchmarks.streams import report
 from benchmarks.streams.fleet import RunError, deployed
@@ -64,7 +65,7 @@ def main(streams: int, at_once: int, tokens: int, itl_ms: int, only: tuple[str, 
         sys.exit(4)
     click.echo(report.table(phases))
     if not only:
-        click.echo(report.save(report.document(phases, shape, load_average)))
+        click.echo(record.save(report.document(phases, shape, load_average), "streams"))
     for problem in (found := report.problems(phases)):
         click.echo(f"does not hold: {problem}", err=True)
     sys.exit(1 if found else 0)

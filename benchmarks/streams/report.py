@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.router.page import cpu_model
+from benchmarks.record import preamble
 from benchmarks.streams.ask import Outcome
 from benchmarks.streams.figures import Figure, figures
 from benchmarks.streams.load import Shape
 from benchmarks.streams.phases import Phase
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def outcomes(phase: Phase) -> Counter[Outcome]:
@@ -69,13 +63,7 @@ def table(phases: Sequence[Phase]) -> str:
 def document(phases: Sequence[Phase], shape: Shape, load_average: float) -> dict[str, Any]:
     """Everything measured. `load_average`: of the machine before the run, others' work on it."""
     return {
-        "version": 1,
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": {
-            "cores": os.cpu_count(), "cpu": cpu_model(), "python": platform.python_version(),
-            "load_average_before": load_average,
-        },
+        **preamble(load_average_before=load_average),
         "shape": asdict(shape),
         "phases": [
             {
@@ -95,19 +83,3 @@ def document(phases: Sequence[Phase], shape: Shape, load_average: float) -> dict
         ],
         "problems": problems(phases),
     }  # fmt: skip
-
-
-def _commit() -> str:
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
-    )  # fmt: skip
-    return result.stdout.strip() or "unknown"
-
-
-def save(result: dict[str, Any]) -> Path:
-    """Keep a run in the repository: benchmarks/results/streams-<date>.json."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"streams-{result['at'][:10]}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return path
