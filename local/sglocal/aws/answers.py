@@ -1,32 +1,32 @@
-"""Answers about a thousand instances in time: look-ups that moto repeats for every attribute.
-
-Only how fast they are found changes, not what is found.
-"""
+"""Answers about a thousand instances in time. What is answered stays moto's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from moto.core.constants import MISSING
 from moto.core.serialize import (
-    AttributePickerContext,
-    ResponseSerializer,
+    DEFAULT_ALIAS_PROVIDERS,
+    EC2Serializer,
+    QuerySerializer,
     XFormedAttributePicker,
 )
-from moto.core.utils import get_value as get_moto_value
 from moto.ec2.models.tags import TagBackend
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
+from sglocal.aws.answer_writers import Text, UnknownShapeError, content_writer
 from sglocal.aws.emulator import Emulator
 
 WILDCARDS = "*?\\["
+PLACE = "sglocal-answer"
 
 
-def install(emulator: Emulator) -> None:
-    """Tags of one resource without a walk over all; attribute names worked out once."""
+def install(emulator: Emulator) -> WrittenAnswers:
+    """Tags of one resource without a walk over all; answers in XML by compiled writers."""
+    written = WrittenAnswers()
     emulator.patches.wrap(TagBackend, "describe_tags", _of_one_resource)
-    emulator.patches.wrap(ResponseSerializer, "get_value", _remembered)
+    emulator.patches.wrap(QuerySerializer, "_serialize_result", written.wrap)
+    return written
 
 
 def _of_one_resource(original: Any) -> Any:
@@ -47,51 +47,53 @@ def _of_one_resource(original: Any) -> Any:
     return describe_tags
 
 
-def _remembered(original: Callable[..., Any]) -> Callable[..., Any]:
-    """How an attribute is found depends on the class and the shape, and is worked out once."""
-    finders: dict[tuple[Any, ...], Callable[[Any], Any]] = {}
+class WrittenAnswers:
+    """Writers by operation. `left_to_moto`: why an operation, `service:Name`, has none."""
 
-    def get_value(serializer: Any, value: Any, key: str, shape: Any) -> Any:
-        picker = serializer._value_picker
-        if type(picker) is not XFormedAttributePicker or "." in key:
-            return original(serializer, value, key, shape)
-        at = (type(value), key, shape, getattr(shape, "parent", None))
-        find = finders.get(at)
-        if find is None:
-            context = AttributePickerContext(value, key, shape, serializer.operation_model)
-            find = finders[at] = _finder(type(value), tuple(picker.get_possible_keys(context)))
-        found = find(value)
-        if not _may_transform(picker, key):
-            return found
-        path = ".".join((*serializer.path, key))
-        transforms = picker.response_transformers.items()
-        change = next((change for end, change in transforms if path.endswith(end)), None)
-        return found if change is None else change(found)
+    def __init__(self) -> None:
+        self.left_to_moto: dict[str, str] = {}
+        # With the transformers they were made for: moto's handlers add some while they answer.
+        self._writers: dict[str, tuple[dict[str, Any], Text | None]] = {}
 
-    return get_value
+    def wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Takes the place of moto's QuerySerializer._serialize_result, of which EC2's is a kind."""
+
+        def serialize_result(serializer: Any, response: Any, result: Any) -> Any:
+            write = self._writer(serializer) if _is_usual(serializer) else None
+            content = write(result) if write is not None else ""
+            if not content:
+                return original(serializer, response, result)
+            shape = serializer.operation_model.output_shape
+            answer = serializer._serialized_result_to_response(response, result, shape, {PLACE: ""})
+            before, _, after = answer["body"].partition(f"<{PLACE}/>")
+            answer["body"] = f"{before}{content}{after}"
+            return answer
+
+        return serialize_result
+
+    def _writer(self, serializer: Any) -> Text | None:
+        name = f"{serializer.service_model.service_name}:{serializer.operation_name}"
+        changes = serializer._value_picker.response_transformers
+        made = self._writers.get(name)
+        if made is None or made[0] != changes:
+            made = self._writers[name] = dict(changes), self._make(name, serializer)
+        return made[1]
+
+    def _make(self, name: str, serializer: Any) -> Text | None:
+        try:
+            return content_writer(serializer)
+        except UnknownShapeError as error:
+            self.left_to_moto[name] = str(error)
+            return None
 
 
-def _finder(kind: type, names: tuple[str, ...]) -> Callable[[Any], Any]:
-    """What moto's picker does: the first name that is there, None without one."""
-    plain = not hasattr(kind, "__getitem__") and not any("." in name for name in names)
-    get: Callable[..., Any] = getattr if plain else get_moto_value
-
-    def find(value: Any) -> Any:
-        for name in names:
-            found = get(value, name, MISSING)
-            if found is not MISSING:
-                return found
-        return None
-
-    return find
-
-
-def _may_transform(picker: Any, key: str) -> bool:
-    """Whether a transform of this answer ends in the key; worked out once for each answer."""
-    if not picker.response_transformers:
-        return False
-    if not hasattr(picker, "sgl_ends"):
-        paths = picker.response_transformers
-        picker.sgl_ends = {path.rpartition(".")[2] for path in paths if "." in path}
-        picker.sgl_loose = tuple(path for path in paths if "." not in path)
-    return key in picker.sgl_ends or key.endswith(picker.sgl_loose)
+def _is_usual(serializer: Any) -> bool:
+    """Subclasses (SQS, query as JSON) write otherwise, other pickers find otherwise."""
+    picker = serializer._value_picker
+    return (
+        serializer.operation_model.output_shape is not None
+        and type(serializer) in (EC2Serializer, QuerySerializer)
+        and type(picker) is XFormedAttributePicker
+        and picker.alias_providers is DEFAULT_ALIAS_PROVIDERS
+        and not serializer.pretty_print
+    )

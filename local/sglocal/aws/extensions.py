@@ -23,8 +23,8 @@ from sglocal.aws import (
     security_groups,
     target_health,
     target_metrics,
-    xml_answers,
 )
+from sglocal.aws.answers import WrittenAnswers
 from sglocal.aws.autoscaling import policy_run
 from sglocal.aws.autoscaling.groups import Groups
 from sglocal.aws.emulator import Emulator
@@ -45,12 +45,12 @@ class Extensions:
     checks: TargetChecks
     notices: Notices
     faults: FaultList
+    answers: WrittenAnswers
 
 
 def install(emulator: Emulator) -> Extensions:
     """Install all of them; `emulator.stop()` takes them out again."""
-    answers.install(emulator)
-    xml_answers.install(emulator)
+    written = answers.install(emulator)
     launch_templates.install(emulator)
     metric_data.install(emulator)
     load_balancers.install(emulator)
@@ -67,4 +67,4 @@ def install(emulator: Emulator) -> Extensions:
     run_command.install(emulator, hosts)
     told = notices.install(emulator)
     spoiled = faults.install(emulator)
-    return Extensions(hosts, stored, groups, checks, told, spoiled)
+    return Extensions(hosts, stored, groups, checks, told, spoiled, written)
