@@ -21,7 +21,7 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || fail "no Python 3.11 or newer on PATH" "apt-get install python3 python3-venv"
 
-want=$({ cat requirements/dev.txt pyproject.toml router/sglrouter/inner/_inner.c; "$python" -VV; pwd; } | sha256sum | cut -d' ' -f1)
+want=$({ cat requirements/dev.txt pyproject.toml router/sglrouter/inner/*.c; "$python" -VV; pwd; } | sha256sum | cut -d' ' -f1)
 if [ -x "$venv/bin/sglctl" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
   exit 0
 fi

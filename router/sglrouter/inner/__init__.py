@@ -1,4 +1,4 @@
-"""What runs per token and per block: each twice, in C (`_inner.c`) and in Python.
+"""What runs per token, per block and per request: each twice, in C and in Python.
 
 The C was built where a compiler was there when the package was installed; `BUILT` says so.
 SGLROUTER_PURE=1 leaves it aside.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sglrouter.inner import relay, table
+from sglrouter.inner import ending, relay, table
 
 if TYPE_CHECKING:
+    from sglrouter.inner.ending import Tally
     from sglrouter.inner.relay import Meter, Relay
     from sglrouter.inner.table import Table
 
 BUILT = False
 if not os.environ.get("SGLROUTER_PURE"):
     try:
-        from sglrouter.inner import _inner
+        from sglrouter.inner import _inner, _request
     except ImportError:
         pass
     else:
@@ -33,6 +34,8 @@ def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
 if not TYPE_CHECKING:
     Meter, Relay = (_inner.Meter, _inner.Relay) if BUILT else (relay.Meter, relay.Relay)
     Table = _inner.Index if BUILT else table.Table
+    Tally = _request.Tally if BUILT else ending.Tally
 scan_usage = _inner.scan_usage if BUILT else _read_in_python
+request_line = _request.request_line if BUILT else ending.request_line
 
-__all__ = ["BUILT", "Meter", "Relay", "Table", "scan_usage"]
+__all__ = ["BUILT", "Meter", "Relay", "Table", "Tally", "request_line", "scan_usage"]

@@ -6,6 +6,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from sglrouter.inner import request_line
 from sglrouter.log import encode
 from sglrouter.serving.usage import TAIL_BYTES, Usage, estimate_usage, read_usage
 from sglrouter.telemetry.trace import trace_id
@@ -52,63 +53,41 @@ def usage_of(exchange: Exchange) -> Usage | None:
 def account(router: Router, exchange: Exchange, outcome: str, target: str) -> None:
     """A request that was routed is over: count it and write its line."""
     now, metrics = router.clock(), router.metrics
-    fleet, request, first = exchange.fleet.name, exchange.request, exchange.first_byte_at
-    status = exchange.status or 499
-    metrics.requests[(request.route.label, fleet, exchange.tier, status)] += 1
-    metrics.request.observe(fleet, now - exchange.started)
-    if first:
-        metrics.first_byte.observe(fleet, first - exchange.started)
-        if exchange.event_stream and exchange.events > 1:
-            metrics.itl.observe(fleet, (now - first) / (exchange.events - 1))
-    elif status != 499:
-        metrics.refused(fleet, outcome)
+    request, fleet, tier = exchange.request, exchange.fleet.name, exchange.tier
+    route, key = request.route.label, request.key
+    started, first, status = exchange.started, exchange.first_byte_at, exchange.status or 499
     usage = usage_of(exchange)
-    if usage is not None:
-        _spend(router, exchange, usage)
-    router.log.put(_line(exchange, outcome, target, now, usage))
-
-
-def _line(exchange: Exchange, outcome: str, target: str, now: float, usage: Usage | None) -> bytes:
-    """The request's line of the log. Formatted by hand: it costs half of what a document does."""
-    request, first, started = exchange.request, exchange.first_byte_at, exchange.started
-    tokens = b"" if usage is None else _USAGE % (
-        usage.prompt, usage.completion, _json(usage.cached), _json(usage.estimated),
-    )  # fmt: skip
-    queued = b',"queue_position":%d' % exchange.position if exchange.queued_at else b""
     model = (exchange.view.model or "")[:200] or None  # clients name models, at any length
-    head = request.head
-    trace = trace_id(head.passed) if head is not None and head.traced else ""
-    return _REQUEST % (
-        time.time(),
-        _quoted(request.id),
-        _who(exchange.client.peer, request.key.name, request.method, request.route.label),
-        exchange.status or 499,
-        len(request.body),
-        exchange.sent,
-        _where(exchange.fleet.name, exchange.tier, model, target, exchange.reason),
-        _json(outcome),
-        exchange.attempts,
-        1000 * exchange.waited_s,
-        b"%.2f" % (1000 * (first - started)) if first else b"null",
-        1000 * (now - started),
-        tokens,
-        queued,
-        b',"trace_id":"%b"' % trace.encode() if trace else b"",
+    tally = metrics.tallies.get((route, fleet, tier, status, key.name))
+    if tally is None:
+        tally = metrics.tally(route, fleet, tier, status, key.name)
+    tally.add(now - started, first - started if first else None, usage, exchange.cached_tokens)
+    if not first:
+        if status != 499:
+            metrics.refused(fleet, outcome)
+    elif exchange.event_stream and exchange.events > 1:
+        metrics.itl.observe(fleet, (now - first) / (exchange.events - 1))
+    if key.bounded and usage is not None:
+        tokens = exchange.view.prompt.tokens
+        router.limits.spent(key, usage.prompt + usage.completion, tokens)
+    router.log.put(
+        request_line(
+            time.time(),
+            request.id,
+            _who(exchange.client.peer, key.name, request.method, route),
+            status,
+            len(request.body),
+            exchange.sent,
+            _where(fleet, tier, model, target, exchange.reason, outcome),
+            exchange.attempts,
+            exchange.waited_s,
+            started,
+            first,
+            now,
+            usage,
+            _extra(exchange),
+        )
     )
-
-
-_REQUEST = (
-    b'{"ts":%.3f,"event":"request","id":%b,%b,"status":%d,"bytes_in":%d,"bytes_out":%d,%b'
-    b',"outcome":%b,"attempts":%d,"queue_ms":%.2f,"first_byte_ms":%b,"duration_ms":%.2f%b%b%b}\n'
-)
-_USAGE = b',"prompt_tokens":%d,"completion_tokens":%d,"cached_tokens":%b,"tokens_estimated":%b'
-_json = lru_cache(maxsize=1024)(encode)
-
-
-def _quoted(name: bytes) -> bytes:
-    """Visible ASCII as JSON."""
-    plain = b'"' not in name and b"\\" not in name
-    return b'"%b"' % name if plain else encode(name.decode())
 
 
 @lru_cache(maxsize=1024)
@@ -118,23 +97,20 @@ def _who(client: str, key: str, method: bytes, route: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _where(fleet: str, tier: str, model: str | None, worker: str, reason: str) -> bytes:
-    said = {"fleet": fleet, "tier": tier, "model": model, "worker": worker}
-    return encode({**said, "reason": reason})[1:-1]
+def _where(
+    fleet: str, tier: str, model: str | None, worker: str, reason: str, outcome: str
+) -> bytes:
+    said = {"fleet": fleet, "tier": tier, "model": model, "worker": worker, "reason": reason}
+    return encode({**said, "outcome": outcome})[1:-1]
 
 
-def _spend(router: Router, exchange: Exchange, usage: Usage) -> None:
-    key = exchange.request.key
-    if key.bounded:
-        router.limits.spent(key, usage.prompt + usage.completion, exchange.view.prompt.tokens)
-    router.metrics.tokens(
-        key.name,
-        exchange.fleet.name,
-        usage.prompt,
-        usage.completion,
-        usage.cached,
-        exchange.cached_tokens,
-    )
+def _extra(exchange: Exchange) -> bytes:
+    """What few requests have."""
+    head = exchange.request.head
+    extra = b',"queue_position":%d' % exchange.position if exchange.queued_at else b""
+    if head is not None and head.traced and (trace := trace_id(head.passed)):
+        extra += b',"trace_id":"%b"' % trace.encode()
+    return extra
 
 
 def account_local(

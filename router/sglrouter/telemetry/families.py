@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from sglrouter.inner.ending import Buckets
+
 P = "sglrouter_"  # every name of ours begins so
 Labels = tuple[str | int, ...]
 #: What travels between processes: [[label values, value], …] of one family.
@@ -70,6 +72,9 @@ class Histogram:
         self.bounds = bounds
         self.counts: dict[str, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self.sums: dict[str, float] = defaultdict(float)
+
+    def buckets(self, label: str) -> Buckets:
+        return (self.bounds, self.counts, self.sums, label)
 
     def observe(self, label: str, seconds: float) -> None:
         self.counts[label][bisect_left(self.bounds, seconds)] += 1

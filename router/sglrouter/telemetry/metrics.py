@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sglrouter.inner import Tally
 from sglrouter.telemetry.families import Counter, Family, Histogram, P, Rows
 from sglrouter.telemetry.gauges import Gauges
 
@@ -17,6 +18,9 @@ REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 3
 # A person reads at about 0.1 s a token, a good engine writes at 0.01.
 ITL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
 QUEUE_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
+
+# Combinations of labels that are kept ready.
+_MAX_TALLIES = 4096
 
 #: A process's numbers on their way to another: family name → rows.
 Dump = Mapping[str, Rows]
@@ -115,11 +119,28 @@ class Metrics:
         self.gauges = Gauges()
         self.others: dict[int, Dump] = {}  # of processes that live, by their number
         self.past: Dump = {}  # of those that ended
+        self.tallies: dict[tuple[str, str, str, int, str], Tally] = {}  # see `tally`
 
     def families(self) -> list[Family]:
         """All of them, in the order they are printed."""
         items = [*vars(self).values(), *vars(self.gauges).values()]
         return [item for item in items if isinstance(item, Counter | Histogram)]
+
+    def tally(self, route: str, fleet: str, tier: str, status: int, key: str) -> Tally:
+        """Counts requests with these labels in the families above. `tallies` has those made."""
+        tally = Tally(
+            (
+                (self.requests, (route, fleet, tier, status)),
+                *[(self.key_tokens, (key, fleet, k)) for k in ("prompt", "completion", "cached")],
+                (self.cached_tokens, (fleet, "engine")),
+                (self.cached_tokens, (fleet, "router")),
+            ),
+            (self.request.buckets(fleet), self.first_byte.buckets(fleet)),
+        )
+        if len(self.tallies) >= _MAX_TALLIES:
+            self.tallies.clear()
+        self.tallies[(route, fleet, tier, status, key)] = tally
+        return tally
 
     # what happens
 
@@ -168,23 +189,6 @@ class Metrics:
 
     def cloudwatch_failed(self) -> None:
         self.cloudwatch_errors[()] += 1
-
-    def tokens(
-        self,
-        key: str,
-        fleet: str,
-        prompt: int,
-        completion: int,
-        cached: int | None,
-        estimated_cached: int,
-    ) -> None:
-        """A request's usage. `cached` None: the engine did not say, so nothing is compared."""
-        self.key_tokens[(key, fleet, "prompt")] += prompt
-        self.key_tokens[(key, fleet, "completion")] += completion
-        if cached is not None:
-            self.key_tokens[(key, fleet, "cached")] += cached
-            self.cached_tokens[(fleet, "engine")] += cached
-            self.cached_tokens[(fleet, "router")] += estimated_cached
 
     # several processes
 

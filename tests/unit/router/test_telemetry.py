@@ -26,12 +26,12 @@ EVENTS = {
     "tier_used": st.tuples(st.just("f"), st.just("out")),
     "hop": st.tuples(st.just("answered")),
     "reloads": st.tuples(st.just("applied")),
-    "tokens": st.tuples(
-        st.sampled_from("kl"),
+    "tally": st.tuples(
+        st.sampled_from("ab"),
         st.just("f"),
-        *[st.integers(0, 9999)] * 2,
-        st.one_of(st.none(), st.integers(0, 9999)),
-        st.integers(0, 9999),
+        st.just("f"),
+        st.sampled_from([200, 499]),
+        st.sampled_from("kl"),
     ),
 }
 event = st.one_of([st.tuples(st.just(name), values) for name, values in EVENTS.items()])
@@ -48,8 +48,10 @@ def test_a_sum_over_processes_is_what_one_process_would_have_counted(events):
     """Also after the way through JSON, and when one of them has ended."""
     one, parts = Metrics(), [Metrics() for _ in range(3)]
     for (name, values), part in events:
-        getattr(one, name)(*values)
-        getattr(parts[part], name)(*values)
+        for metrics in (one, parts[part]):
+            counted = getattr(metrics, name)(*values)
+            if name == "tally":
+                counted.add(0.3, 0.2, (7, 3, 4, False), 2)
     dumps = [json.loads(json.dumps(part.dump())) for part in parts]
     assert numbers(Metrics.load_sum(dumps)) == pytest.approx(numbers(one))
     parent = Metrics()

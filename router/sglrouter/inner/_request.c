@@ -1,0 +1,361 @@
+/* What runs once per request, in C: recognising heads and filling them in, counting an ended
+ * request and writing its line of the log. Each part has a twin in Python that does the same with
+ * any input (shape.py, ending.py), used where this was not built.
+ * Only the limited API of CPython 3.11 is used: one build serves every later version. */
+
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <string.h>
+
+static int expect(Py_ssize_t given, Py_ssize_t wanted, const char *name)
+{
+    if (given == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, wanted, given);
+    return 0;
+}
+
+static int bytes_of(PyObject *object, const char **data, Py_ssize_t *size)
+{
+    return PyBytes_AsStringAndSize(object, (char **)data, size) == 0;
+}
+
+/* ---- Tally: counts requests of one kind (ending.py). It cannot be part of a cycle: what it
+ * refers to are the metrics' dictionaries, which hold strings and numbers. ---- */
+
+enum { REQUESTS, PROMPT, COMPLETION, CACHED, ENGINE, ROUTER, CELLS };
+enum { WHOLE, FIRST_BYTE, HISTOGRAMS };
+enum { MAX_BOUNDS = 32 };
+
+typedef struct {
+    PyObject *counts, *sums, *label;
+    Py_ssize_t size;
+    double bounds[MAX_BOUNDS];
+} Histogram;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *counters[CELLS], *keys[CELLS];
+    Histogram histograms[HISTOGRAMS];
+} Tally;
+
+static void tally_dealloc(Tally *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    for (int n = 0; n < CELLS; n++) {
+        Py_XDECREF(self->counters[n]);
+        Py_XDECREF(self->keys[n]);
+    }
+    for (int n = 0; n < HISTOGRAMS; n++) {
+        Py_XDECREF(self->histograms[n].counts);
+        Py_XDECREF(self->histograms[n].sums);
+        Py_XDECREF(self->histograms[n].label);
+    }
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static int read_histogram(Histogram *into, PyObject *from)
+{
+    PyObject *bounds, *counts, *sums, *label;
+    if (!PyArg_ParseTuple(from, "O!OOO", &PyTuple_Type, &bounds, &counts, &sums, &label))
+        return -1;
+    into->size = PyTuple_Size(bounds);
+    if (into->size > MAX_BOUNDS) {
+        PyErr_SetString(PyExc_ValueError, "too many bounds");
+        return -1;
+    }
+    for (Py_ssize_t n = 0; n < into->size; n++) {
+        into->bounds[n] = PyFloat_AsDouble(PyTuple_GetItem(bounds, n));
+        if (PyErr_Occurred())
+            return -1;
+    }
+    Py_INCREF(counts);
+    Py_INCREF(sums);
+    Py_INCREF(label);
+    into->counts = counts;
+    into->sums = sums;
+    into->label = label;
+    return 0;
+}
+
+static int tally_init(Tally *self, PyObject *args, PyObject *kwargs)
+{
+    (void)kwargs;
+    PyObject *cells, *histograms;
+    if (self->counters[0] != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a tally is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &cells, &PyTuple_Type, &histograms))
+        return -1;
+    if (PyTuple_Size(cells) != CELLS || PyTuple_Size(histograms) != HISTOGRAMS) {
+        PyErr_SetString(PyExc_ValueError, "six cells and two histograms are wanted");
+        return -1;
+    }
+    for (int n = 0; n < CELLS; n++) {
+        PyObject *counter, *key;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(cells, n), "OO", &counter, &key))
+            return -1;
+        Py_INCREF(counter);
+        Py_INCREF(key);
+        self->counters[n] = counter;
+        self->keys[n] = key;
+    }
+    for (int n = 0; n < HISTOGRAMS; n++)
+        if (read_histogram(&self->histograms[n], PyTuple_GetItem(histograms, n)) < 0)
+            return -1;
+    return 0;
+}
+
+/* mapping[key] += delta, which this takes. */
+static int increase(PyObject *mapping, PyObject *key, PyObject *delta)
+{
+    if (delta == NULL)
+        return -1;
+    PyObject *old = PyObject_GetItem(mapping, key);
+    PyObject *sum = old != NULL ? PyNumber_Add(old, delta) : NULL;
+    int done = sum != NULL ? PyObject_SetItem(mapping, key, sum) : -1;
+    Py_XDECREF(old);
+    Py_XDECREF(sum);
+    Py_DECREF(delta);
+    return done;
+}
+
+static int observe(Histogram *self, double seconds)
+{
+    Py_ssize_t at = 0;
+    while (at < self->size && self->bounds[at] < seconds)
+        at++;
+    PyObject *counts = PyObject_GetItem(self->counts, self->label);
+    PyObject *place = counts != NULL ? PyLong_FromSsize_t(at) : NULL;
+    int done = place != NULL ? increase(counts, place, PyLong_FromLong(1)) : -1;
+    Py_XDECREF(place);
+    Py_XDECREF(counts);
+    return done < 0 ? -1 : increase(self->sums, self->label, PyFloat_FromDouble(seconds));
+}
+
+static int spend(Tally *self, int cell, PyObject *tokens)
+{
+    if (tokens == NULL)
+        return -1;
+    Py_INCREF(tokens);
+    return increase(self->counters[cell], self->keys[cell], tokens);
+}
+
+/* add(seconds, first byte or None, usage or None, expected) */
+static PyObject *tally_add(Tally *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (!expect(count, 4, "add"))
+        return NULL;
+    double seconds = PyFloat_AsDouble(args[0]);
+    if (self->counters[0] == NULL || self->histograms[FIRST_BYTE].counts == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the tally was not made");
+        return NULL;
+    }
+    if (PyErr_Occurred() ||
+        increase(self->counters[REQUESTS], self->keys[REQUESTS], PyLong_FromLong(1)) < 0 ||
+        observe(&self->histograms[WHOLE], seconds) < 0)
+        return NULL;
+    if (args[1] != Py_None) {
+        double first = PyFloat_AsDouble(args[1]);
+        if (PyErr_Occurred() || observe(&self->histograms[FIRST_BYTE], first) < 0)
+            return NULL;
+    }
+    PyObject *usage = args[2];
+    if (usage == Py_None)
+        Py_RETURN_NONE;
+    PyObject *cached = PyTuple_GetItem(usage, 2); /* checks that it is a tuple */
+    if (cached == NULL || spend(self, PROMPT, PyTuple_GetItem(usage, 0)) < 0 ||
+        spend(self, COMPLETION, PyTuple_GetItem(usage, 1)) < 0)
+        return NULL;
+    if (cached != Py_None && (spend(self, CACHED, cached) < 0 || spend(self, ENGINE, cached) < 0 ||
+                              spend(self, ROUTER, args[3]) < 0))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef tally_methods[] = {
+    {"add", (PyCFunction)(void (*)(void))tally_add, METH_FASTCALL, "Count a request."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot tally_slots[] = {
+    {Py_tp_init, tally_init}, {Py_tp_dealloc, tally_dealloc}, {Py_tp_methods, tally_methods},
+    {0, NULL},
+};
+static PyType_Spec tally_spec = {
+    "sglrouter.inner._request.Tally", sizeof(Tally), 0, Py_TPFLAGS_DEFAULT, tally_slots,
+};
+
+/* ---- request_line (ending.py) ---- */
+
+typedef struct {
+    char *data;
+    Py_ssize_t size, room;
+} Text;
+
+/* Room for so many more bytes; 0, and an exception set, where there is none. */
+static int reserve(Text *text, Py_ssize_t more)
+{
+    if (text->room - text->size >= more)
+        return 1;
+    Py_ssize_t room = 2 * (text->size + more);
+    char *data = PyMem_Realloc(text->data, (size_t)room);
+    if (data == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    text->data = data;
+    text->room = room;
+    return 1;
+}
+
+static int put(Text *text, const char *data, Py_ssize_t size)
+{
+    if (!reserve(text, size))
+        return 0;
+    memcpy(text->data + text->size, data, (size_t)size);
+    text->size += size;
+    return 1;
+}
+
+#define PUT(text, literal) put(text, literal, sizeof(literal) - 1)
+
+static int put_bytes(Text *text, PyObject *object)
+{
+    const char *data;
+    Py_ssize_t size;
+    return bytes_of(object, &data, &size) && put(text, data, size);
+}
+
+/* Visible ASCII as JSON. */
+static int put_quoted(Text *text, PyObject *object)
+{
+    const char *data;
+    Py_ssize_t size;
+    if (!bytes_of(object, &data, &size) || !reserve(text, 2 * size + 2))
+        return 0;
+    char *to = text->data + text->size;
+    *to++ = '"';
+    for (Py_ssize_t n = 0; n < size; n++) {
+        if (data[n] == '"' || data[n] == '\\')
+            *to++ = '\\';
+        *to++ = data[n];
+    }
+    *to++ = '"';
+    text->size = to - text->data;
+    return 1;
+}
+
+static int put_count(Text *text, PyObject *object)
+{
+    long long count = PyLong_AsLongLong(object);
+    if (count == -1 && PyErr_Occurred())
+        return 0;
+    char digits[24], *at = digits + sizeof digits;
+    unsigned long long left = count < 0 ? 0ULL - (unsigned long long)count : (unsigned long long)count;
+    do
+        *--at = (char)('0' + left % 10);
+    while ((left /= 10) != 0);
+    if (count < 0)
+        *--at = '-';
+    return put(text, at, digits + sizeof digits - at);
+}
+
+static int put_fixed(Text *text, double value, int precision)
+{
+    char *digits = PyOS_double_to_string(value, 'f', precision, 0, NULL);
+    if (digits == NULL)
+        return 0;
+    int done = put(text, digits, (Py_ssize_t)strlen(digits));
+    PyMem_Free(digits);
+    return done;
+}
+
+static int put_usage(Text *text, PyObject *usage)
+{
+    if (usage == Py_None)
+        return 1;
+    PyObject *part[4];
+    for (int n = 0; n < 4; n++)
+        if ((part[n] = PyTuple_GetItem(usage, n)) == NULL)
+            return 0;
+    return PUT(text, ",\"prompt_tokens\":") && put_count(text, part[0]) &&
+           PUT(text, ",\"completion_tokens\":") && put_count(text, part[1]) &&
+           PUT(text, ",\"cached_tokens\":") &&
+           (part[2] == Py_None ? PUT(text, "null") : put_count(text, part[2])) &&
+           PUT(text, ",\"tokens_estimated\":") &&
+           (part[3] == Py_True ? PUT(text, "true") : PUT(text, "false"));
+}
+
+enum { WALL, ID, WHO, STATUS, BYTES_IN, BYTES_OUT, WHERE, ATTEMPTS, WAITED, BEGAN, FIRST, NOW, USED,
+       EXTRA, LINE_ARGUMENTS };
+
+static int put_line(Text *text, PyObject *const *args)
+{
+    double number[LINE_ARGUMENTS] = {0};
+    const int times[] = {WALL, WAITED, BEGAN, FIRST, NOW};
+    for (int n = 0; n < 5; n++) {
+        number[times[n]] = PyFloat_AsDouble(args[times[n]]);
+        if (number[times[n]] == -1.0 && PyErr_Occurred())
+            return 0;
+    }
+    return PUT(text, "{\"ts\":") && put_fixed(text, number[WALL], 3) &&
+           PUT(text, ",\"event\":\"request\",\"id\":") && put_quoted(text, args[ID]) &&
+           PUT(text, ",") && put_bytes(text, args[WHO]) && PUT(text, ",\"status\":") &&
+           put_count(text, args[STATUS]) && PUT(text, ",\"bytes_in\":") &&
+           put_count(text, args[BYTES_IN]) && PUT(text, ",\"bytes_out\":") &&
+           put_count(text, args[BYTES_OUT]) && PUT(text, ",") && put_bytes(text, args[WHERE]) &&
+           PUT(text, ",\"attempts\":") && put_count(text, args[ATTEMPTS]) &&
+           PUT(text, ",\"queue_ms\":") && put_fixed(text, 1000 * number[WAITED], 2) &&
+           PUT(text, ",\"first_byte_ms\":") &&
+           (number[FIRST] != 0 ? put_fixed(text, 1000 * (number[FIRST] - number[BEGAN]), 2)
+                               : PUT(text, "null")) &&
+           PUT(text, ",\"duration_ms\":") &&
+           put_fixed(text, 1000 * (number[NOW] - number[BEGAN]), 2) &&
+           put_usage(text, args[USED]) && put_bytes(text, args[EXTRA]) && PUT(text, "}\n");
+}
+
+static PyObject *request_line(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (!expect(count, LINE_ARGUMENTS, "request_line"))
+        return NULL;
+    Text text = {NULL, 0, 0};
+    PyObject *line = NULL;
+    if (reserve(&text, 1024) && put_line(&text, args))
+        line = PyBytes_FromStringAndSize(text.data, text.size);
+    PyMem_Free(text.data);
+    return line;
+}
+
+/* ---- module ---- */
+
+static PyMethodDef functions[] = {
+    {"request_line", (PyCFunction)(void (*)(void))request_line, METH_FASTCALL,
+     "A request's line of the log."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "sglrouter.inner._request", "Once per request.", -1, functions,
+    NULL, NULL, NULL, NULL,
+};
+
+static int add_type(PyObject *module, PyType_Spec *spec, const char *name)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    if (type == NULL)
+        return -1;
+    int done = PyModule_AddObjectRef(module, name, type);
+    Py_DECREF(type);
+    return done;
+}
+
+PyMODINIT_FUNC PyInit__request(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && add_type(module, &tally_spec, "Tally") < 0)
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,25 @@
+from sglrouter.inner.ending import Buckets, Cells, Used
+
+class Tally:
+    def __init__(self, cells: Cells, histograms: tuple[Buckets, Buckets], /) -> None: ...
+    def add(
+        self, seconds: float, first_byte_s: float | None, used: Used | None, expected: int, /
+    ) -> None: ...
+
+def request_line(
+    wall: float,
+    request_id: bytes,
+    who: bytes,
+    status: int,
+    bytes_in: int,
+    bytes_out: int,
+    where: bytes,
+    attempts: int,
+    waited_s: float,
+    started: float,
+    first_byte_at: float,
+    now: float,
+    used: Used | None,
+    extra: bytes,
+    /,
+) -> bytes: ...

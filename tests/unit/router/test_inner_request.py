@@ -1,0 +1,119 @@
+"""What runs per request in C and its twin in Python do the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sglrouter.inner import ending
+from sglrouter.telemetry import metrics as telemetry
+from sglrouter.telemetry.families import render
+from sglrouter.telemetry.metrics import Metrics
+
+BUILT = importlib.util.find_spec("sglrouter.inner._request") is not None
+if BUILT:
+    from sglrouter.inner import _request
+needs_c = pytest.mark.skipif(not BUILT, reason="sglrouter.inner._request was not built")
+
+count = st.integers(0, 2**62)
+seconds = st.floats(0, 1e6)
+used = st.none() | st.tuples(count, count, st.none() | count, st.booleans())
+line_arguments = st.tuples(
+    st.floats(1e9, 4e9),
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128),
+    st.integers(100, 599),
+    *[count] * 2,
+    st.integers(0, 9),
+    *[seconds] * 4,
+    used,
+)
+
+
+def line_of(write: Any, drawn: tuple[Any, ...], more: bytes = b"") -> bytes:
+    wall, name, status, came, went, attempts, waited, began, first, now, tokens = drawn
+    who, where = b'"client":"1.2.3.4","key":"a"', b'"fleet":"chat","outcome":"complete"'
+    line = write(
+        wall, name.encode(), who, status, came, went, where, attempts,
+        waited, began, first, now, tokens, more,
+    )  # fmt: skip
+    assert isinstance(line, bytes)
+    return line
+
+
+@needs_c
+@given(
+    line_arguments, st.sampled_from([b"", b',"queue_position":3', b',"x":"' + b"y" * 5000 + b'"'])
+)
+def test_a_line_of_the_log_is_the_same(drawn: tuple[Any, ...], more: bytes):
+    assert line_of(_request.request_line, drawn, more) == line_of(ending.request_line, drawn, more)
+
+
+@given(line_arguments)
+def test_a_line_says_what_was_counted(drawn: tuple[Any, ...]):
+    told = json.loads(line_of(ending.request_line, drawn))
+    _, name, status, came, went, attempts, _, began, first, now, tokens = drawn
+    wanted = (name, status, came, went, attempts)
+    assert (*(told[k] for k in ("id", "status", "bytes_in", "bytes_out", "attempts")),) == wanted
+    assert (told["first_byte_ms"] is None) == (first == 0)
+    assert told["duration_ms"] == pytest.approx(1000 * (now - began), abs=0.006)
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens", "tokens_estimated")
+    assert tokens == (tuple(told[name] for name in names) if tokens else None)
+
+
+@needs_c
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.one_of(seconds, st.sampled_from(telemetry.REQUEST_BUCKETS)),
+            st.none() | seconds | st.sampled_from(telemetry.FIRST_BYTE_BUCKETS),
+            used,
+            count,
+        )
+    )
+)
+def test_a_tally_counts_the_same(events: list[tuple[str, float, float | None, Any, int]]):
+    texts = []
+    for make in (ending.Tally, _request.Tally):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(telemetry, "Tally", make)
+            metrics = Metrics()
+            for key, whole, first, tokens, expected in events:
+                tally = metrics.tally("/v1/completions", "chat", "chat", 200, key)
+                tally.add(whole, first, tokens, expected)
+            texts.append(render(metrics.families()))
+    assert texts[0] == texts[1]
+
+
+@needs_c
+@pytest.mark.parametrize("arguments", [(), (1.0,), (1.0, 2.0, 3, 4), ("x", None, None, 0)])
+def test_what_is_no_count_is_refused(arguments: tuple[Any, ...]):
+    tally: Any = Metrics().tally("/v1/completions", "chat", "chat", 200, "a")
+    with pytest.raises((TypeError, SystemError)):
+        _request.Tally.add(tally, *arguments)
+
+
+@needs_c
+def test_a_tally_that_was_not_made_counts_nothing():
+    empty = _request.Tally.__new__(_request.Tally)
+    with pytest.raises(TypeError):
+        empty.add(1.0, None, None, 0)
+    with pytest.raises(TypeError):
+        _request.request_line(*[None] * 14)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        _request.request_line(1.0)  # type: ignore[call-arg]
+
+
+def test_labels_that_never_end_do_not_keep_tallies_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """Their numbers stay."""
+    monkeypatch.setattr(telemetry, "_MAX_TALLIES", 3)
+    metrics = Metrics()
+    for n in range(20):
+        metrics.tally("/v1/completions", "chat", "chat", 200, f"key {n}").add(1.0, None, None, 0)
+    assert len(metrics.tallies) <= 3
+    assert metrics.requests[("/v1/completions", "chat", "chat", 200)] == 20
