@@ -187,6 +187,11 @@ def comparison(arrivals: Sequence[Arrival]) -> str | None:
     )
 
 
+def axis_s(arrivals: Iterable[Arrival]) -> float:
+    """Seconds from the first request to the latest end; never so few that nothing can be drawn."""
+    return max(0.1, *(one.end_s for one in arrivals))
+
+
 def ticks(end_s: float, most: int = 8) -> list[float]:
     """Round seconds from 0 on for an axis that ends at `end_s`, `most` of them at most."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, Template
 
-from sglctl.core.timeline import PHASES, Arrival, Span, comparison, in_order, ticks
+from sglctl.core.timeline import PHASES, Arrival, Span, axis_s, comparison, in_order, ticks
 
 #: Pixels. `_GUTTER`: labels at the left; `_MARGIN`: outcomes at the right.
 _WIDTH, _GUTTER, _MARGIN, _TOP, _ROW, _BAR = 880, 196, 96, 78, 36, 20
@@ -49,7 +49,7 @@ def draw(arrivals: Sequence[Arrival], title: str) -> str:
     if not arrivals:
         raise ValueError("no worker to draw")
     found = in_order(arrivals)
-    longest = max(one.end_s for one in found) or 1.0
+    longest = axis_s(found)
     per_second = (_WIDTH - _GUTTER - _MARGIN) / longest
     bottom = _TOP + _ROW * len(found)
     shown = [name for name in PHASES if any(one.seconds(name) is not None for one in found)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sglctl.core.table import table
-from sglctl.core.timeline import PHASES, Arrival, comparison, in_order, ticks
+from sglctl.core.timeline import PHASES, Arrival, axis_s, comparison, in_order, ticks
 
 #: One letter for each phase; a bar is made of them.
 _LETTER = {
@@ -42,7 +42,7 @@ def _bars(arrivals: Sequence[Arrival], width: int) -> list[str]:
     labels = [f"{one.instance_id} {one.kind}" for one in arrivals]
     gutter = max(map(len, labels)) + 2
     columns = max(20, width - gutter - 8)
-    longest = max(one.end_s for one in arrivals) or 1.0
+    longest = axis_s(arrivals)
     lines = [
         f"{label:{gutter - 2}} |{bar(one, columns / longest)} {one.outcome}"
         for label, one in zip(labels, arrivals, strict=True)

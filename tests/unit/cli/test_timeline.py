@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sglctl.core import timeline_svg, timeline_text
@@ -202,6 +202,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["cold", "warm"]), LENGTHS), min_size=1, max_size=5))
+@example([("cold", [2.2250738585e-313])])
 def test_the_svg_keeps_every_bar_inside_the_figure(found: list[tuple[str, list[float]]]) -> None:
     arrivals = [came(f"i-{i}", kind, lengths) for i, (kind, lengths) in enumerate(found)]
     root = ET.fromstring(timeline_svg.draw(arrivals, "a <b> & c"))
