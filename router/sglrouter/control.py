@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from sglrouter.access.key_source import SecretReader, read_files, take_secret
@@ -19,6 +20,10 @@ from sglrouter.reload import Change, change_of, read_secret_files
 from sglrouter.serving.core import Router
 from sglrouter.telemetry.cloudwatch import Publisher
 from sglrouter.wire.upstream import close_idle
+
+# Connections wait this long at most for a router that has just started to know keys and workers:
+# until then it could only refuse them.
+FIRST_LOOK_S = 2.0
 
 
 class Control:
@@ -36,7 +41,10 @@ class Control:
         self._peering: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Answer operators and begin to look for workers. Raises StartError, DocumentError."""
+        """Answer operators and have looked for secrets and workers, or tried to for FIRST_LOOK_S.
+
+        Raises StartError, DocumentError.
+        """
         router, listen = self.router, self.router.document.listen
         await read_files(router)  # a wrong file is a wrong start
         sock = make_listener(listen.admin_host, listen.admin_port)
@@ -48,6 +56,13 @@ class Control:
         self.spawn(Publisher(router).run())
         self.spawn(self.registrar.run())
         self._start_peering()
+        await self._look_once()
+
+    async def _look_once(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S):
+                await self._secrets.looked.wait()
+                await self.registrar.looked.wait()
 
     def spawn(self, loop: Coroutine[Any, Any, None]) -> None:
         """Run `loop` until `stop`."""

@@ -109,10 +109,14 @@ async def read_files(router: Router) -> None:
 
 
 class SecretReader:
-    """`run` until cancelled. `changed` is called when a secret is new or other than before."""
+    """`run` until cancelled. `changed` is called when a secret is new or other than before.
+
+    `looked` is set after the first read of every secret, failed or not.
+    """
 
     def __init__(self, router: Router, changed: Callable[[], None] | None = None) -> None:
         self.router = router
+        self.looked = asyncio.Event()
         self._changed = changed
         self._sources: dict[str, SecretSource] = {}
         self._due: dict[str, float] = {}
@@ -125,6 +129,7 @@ class SecretReader:
             except Exception:  # a defect here must not leave revoked keys in force for ever
                 self.router.metrics.keys_failed()
                 self.router.log.write("keys_failed", {"traceback": traceback.format_exc()})
+            self.looked.set()
             await asyncio.sleep(POLL_S)
 
     async def read_due(self) -> None:

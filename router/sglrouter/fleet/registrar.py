@@ -39,12 +39,12 @@ def read_state(body: bytes, environment: str, fleet: str) -> Report:
 
 
 class Registrar:
-    """`run` until cancelled. `found` is set after the first successful read of the source."""
+    """`run` until cancelled. `looked` is set after the first read of the source, failed or not."""
 
     def __init__(self, router: Router, source: Source) -> None:
         self.router = router
         self.source = source
-        self.found = asyncio.Event()
+        self.looked = asyncio.Event()
         self._wake = asyncio.Event()
         self._seen: list[Seen] = []
         self._failure = ""
@@ -55,6 +55,7 @@ class Registrar:
             while True:
                 self._wake.clear()
                 await self._discover()
+                self.looked.set()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self.source.interval_s)
         finally:
@@ -82,7 +83,6 @@ class Registrar:
             self._failure = ""
             if source is self.source:  # else what was read is no longer asked for
                 self._apply(seen)
-                self.found.set()
 
     def _failed(self, fields: dict[str, str]) -> None:
         """Count each failure; say a reason once, not at every interval."""

@@ -5,19 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import threading
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from sglrouter import aws
+from sglrouter import aws, control
+from sglrouter.access import key_source
 from sglrouter.fleet import discovery
 from sglrouter.fleet.agent_client import ReadError
 from sglrouter.fleet.peer_registrar import make_peer_source
 from sglrouter.fleet.peers import Peers
 from sglrouter.fleet.registrar import read_state
 from sglrouter.fleet.workers import Address, Report, Seen, WorkerSet
-from sglrouter.models import AwsDiscovery, AwsPeers, FileDiscovery, FleetRoute, StaticWorker
+from sglrouter.log import Log
+from sglrouter.models import (
+    AwsDiscovery,
+    AwsPeers,
+    FileDiscovery,
+    FleetRoute,
+    RouterDocument,
+    StaticWorker,
+)
+from sglrouter.service import Service
 
 
 def seen(name: str, fleet: str = "chat", port: int = 1) -> Seen:
@@ -330,5 +342,62 @@ def test_keys_come_from_secrets_manager(lab, amazon):
             )
             await lab.until(lambda: world.router.keys.find(b"sk-87654321") is not None)
             assert (await world.ask(lab.post(headers=header))).status == 401
+
+    lab.run(scenario())
+
+
+def test_who_comes_while_the_keys_are_first_read_waits_for_them(lab, monkeypatch):
+    """A router that was restarted refuses nobody for what it is about to know."""
+    asked, known = threading.Event(), threading.Event()
+
+    def read(_name: str) -> str:
+        asked.set()
+        assert known.wait(10)
+        return '{"a": "sk-12345678"}'
+
+    monkeypatch.setattr(key_source, "_read_secret", read)
+    monkeypatch.setattr(control, "FIRST_LOOK_S", 10.0)
+
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(lab.post(headers="Authorization: Bearer sk-12345678\r\n"))
+        asyncio.get_running_loop().call_later(0.2, known.set)
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    async def scenario():
+        worker = lab.FakeWorker()
+        await worker.start()
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = sock.getsockname()[1]
+        data = {
+            "environment": "local",
+            "listen": {"host": "127.0.0.1", "port": port, "admin_port": 0},
+            "fleets": {"chat": {"models": ["tiny"]}},
+            "keys": {"secret": "sglctl/local/api-keys"},
+            "discovery": {
+                "kind": "static",
+                "workers": [
+                    {
+                        "url": f"http://{worker.id}",
+                        "agent_url": f"http://{worker.id}",
+                        "fleet": "chat",
+                    }
+                ],
+            },
+        }
+        log = Log(os.open(os.devnull, os.O_WRONLY))
+        service = Service(RouterDocument.model_validate(data), log)
+        starting = asyncio.create_task(service.start())
+        try:
+            await lab.until(asked.is_set)
+            assert (await ask(port)).startswith(b"HTTP/1.1 200")
+        finally:
+            known.set()
+            await starting
+            await service.stop()
+            log.close()
+            await worker.stop()
 
     lab.run(scenario())
