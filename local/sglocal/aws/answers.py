@@ -1,4 +1,4 @@
-"""Answers about a thousand instances in time. What is answered stays moto's."""
+"""Answers in XML, about a thousand instances in time. What is answered stays moto's."""
 
 from __future__ import annotations
 
@@ -11,40 +11,18 @@ from moto.core.serialize import (
     QuerySerializer,
     XFormedAttributePicker,
 )
-from moto.ec2.models.tags import TagBackend
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
 from sglocal.aws.answer_writers import Text, UnknownShapeError, content_writer
 from sglocal.aws.emulator import Emulator
 
-WILDCARDS = "*?\\["
 PLACE = "sglocal-answer"
 
 
 def install(emulator: Emulator) -> WrittenAnswers:
-    """Tags of one resource without a walk over all; answers in XML by compiled writers."""
+    """Write answers of the query and the EC2 protocol by compiled writers."""
     written = WrittenAnswers()
-    emulator.patches.wrap(TagBackend, "describe_tags", _of_one_resource)
     emulator.patches.wrap(QuerySerializer, "_serialize_result", written.wrap)
     return written
-
-
-def _of_one_resource(original: Any) -> Any:
-    """moto matches every tag of the account against a pattern, for each resource it answers."""
-
-    def describe_tags(backend: Any, filters: dict[str, list[str]] | None = None) -> Any:
-        wanted = (filters or {}).get("resource-id", [])
-        plain = len(wanted) == 1 and not any(sign in wanted[0] for sign in WILDCARDS)
-        if not plain or len(filters or {}) != 1:
-            return original(backend, filters)
-        resource_id = wanted[0]
-        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource_id), "")
-        return [
-            {"resource_id": resource_id, "key": key, "value": value, "resource_type": kind}
-            for key, value in backend.tags.get(resource_id, {}).items()
-        ]
-
-    return describe_tags
 
 
 class WrittenAnswers:

@@ -14,6 +14,7 @@ from sglocal.aws import (
     forgetting,
     images,
     instance_events,
+    instance_lists,
     instances,
     launch_templates,
     load_balancers,
@@ -51,6 +52,7 @@ class Extensions:
 def install(emulator: Emulator) -> Extensions:
     """Install all of them; `emulator.stop()` takes them out again."""
     written = answers.install(emulator)
+    instance_lists.install(emulator)
     launch_templates.install(emulator)
     metric_data.install(emulator)
     load_balancers.install(emulator)
