@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sglrouter.inner import ending, relay, table
+from sglrouter.inner import ending, form, relay, table
 
 if TYPE_CHECKING:
     from sglrouter.inner.ending import Tally
+    from sglrouter.inner.form import Form
     from sglrouter.inner.relay import Meter, Relay
     from sglrouter.inner.table import Table
 
@@ -33,9 +34,10 @@ def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
 
 if not TYPE_CHECKING:
     Meter, Relay = (_inner.Meter, _inner.Relay) if BUILT else (relay.Meter, relay.Relay)
+    Form = _request.Form if BUILT else form.Form
     Table = _inner.Index if BUILT else table.Table
     Tally = _request.Tally if BUILT else ending.Tally
 scan_usage = _inner.scan_usage if BUILT else _read_in_python
 request_line = _request.request_line if BUILT else ending.request_line
 
-__all__ = ["BUILT", "Meter", "Relay", "Table", "Tally", "request_line", "scan_usage"]
+__all__ = ["BUILT", "Form", "Meter", "Relay", "Table", "Tally", "request_line", "scan_usage"]

@@ -1,11 +1,12 @@
 /* What runs once per request, in C: recognising heads and filling them in, counting an ended
  * request and writing its line of the log. Each part has a twin in Python that does the same with
- * any input (shape.py, ending.py), used where this was not built.
+ * any input (form.py, ending.py), used where this was not built.
  * Only the limited API of CPython 3.11 is used: one build serves every later version. */
 
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdint.h>
 #include <string.h>
 
 static int expect(Py_ssize_t given, Py_ssize_t wanted, const char *name)
@@ -330,6 +331,213 @@ static PyObject *request_line(PyObject *module, PyObject *const *args, Py_ssize_
     return line;
 }
 
+/* ---- Form: recognises a head by comparison, and writes it anew (form.py) ---- */
+
+enum { MAX_VALUE = 256, MAX_VALUES = 16, MAX_DIGITS = 15 };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *texts, *pieces;
+    Py_ssize_t values; /* how many */
+    Py_ssize_t filled; /* pieces - 1: how many of the values are passed on */
+    int places[MAX_VALUES], length_at;
+} Form;
+
+static void form_dealloc(Form *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    Py_XDECREF(self->texts);
+    Py_XDECREF(self->pieces);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static int all_bytes(PyObject *tuple)
+{
+    for (Py_ssize_t n = 0; n < PyTuple_Size(tuple); n++)
+        if (!PyBytes_CheckExact(PyTuple_GetItem(tuple, n))) {
+            PyErr_SetString(PyExc_TypeError, "texts and pieces must be bytes");
+            return 0;
+        }
+    return 1;
+}
+
+static int refuse(const char *why)
+{
+    PyErr_SetString(PyExc_ValueError, why);
+    return -1;
+}
+
+static int read_places(Form *self, PyObject *texts, PyObject *pieces, PyObject *places)
+{
+    Py_ssize_t values = PyTuple_Size(texts) - 1, filled = PyTuple_Size(places);
+    if (values < 0 || values > MAX_VALUES || filled > MAX_VALUES)
+        return refuse("too many values, or no text");
+    if (PyTuple_Size(pieces) != filled + 1)
+        return refuse("a place has no value");
+    for (Py_ssize_t n = 0; n < filled; n++) {
+        long place = PyLong_AsLong(PyTuple_GetItem(places, n));
+        if (place == -1 && PyErr_Occurred())
+            return -1;
+        if (place < 0 || place >= values)
+            return refuse("a place has no value");
+        self->places[n] = (int)place;
+    }
+    if (self->length_at < -1 || self->length_at >= values)
+        return refuse("the length has no value");
+    for (Py_ssize_t n = 1; n <= values; n++) {
+        PyObject *text = PyTuple_GetItem(texts, n);
+        if (PyBytes_Size(text) < 2 || memcmp(PyBytes_AsString(text), "\r\n", 2) != 0)
+            return refuse("a value must end its line");
+    }
+    self->values = values;
+    self->filled = filled;
+    return 0;
+}
+
+static int form_init(Form *self, PyObject *args, PyObject *kwargs)
+{
+    (void)kwargs;
+    PyObject *texts, *pieces, *places;
+    if (self->texts != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a form is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &pieces,
+                          &PyTuple_Type, &places, &self->length_at) ||
+        !all_bytes(texts) || !all_bytes(pieces) || read_places(self, texts, pieces, places) < 0)
+        return -1;
+    Py_INCREF(texts);
+    Py_INCREF(pieces);
+    self->texts = texts;
+    self->pieces = pieces;
+    return 0;
+}
+
+typedef struct {
+    const char *start;
+    Py_ssize_t size;
+} Value;
+
+static int begins_with(const char *at, const char *end, PyObject *text)
+{
+    Py_ssize_t size = PyBytes_Size(text);
+    return end - at >= size && memcmp(at, PyBytes_AsString(text), (size_t)size) == 0;
+}
+
+/* Where the head ends, NULL if it is none of this form; its values go to `found`. */
+static const char *find_values(Form *self, const char *at, const char *end, Value *found)
+{
+    PyObject *text = PyTuple_GetItem(self->texts, 0);
+    if (!begins_with(at, end, text))
+        return NULL;
+    at += PyBytes_Size(text);
+    for (Py_ssize_t n = 0; n < self->values; n++) {
+        const char *start = at, *last = end - at > MAX_VALUE ? at + MAX_VALUE : end;
+        while (at < last && *at >= ' ' && *at <= '~')
+            at++;
+        if (at == start || *start == ' ' || at[-1] == ' ')
+            return NULL;
+        found[n].start = start;
+        found[n].size = at - start;
+        text = PyTuple_GetItem(self->texts, n + 1);
+        if (!begins_with(at, end, text))
+            return NULL;
+        at += PyBytes_Size(text);
+    }
+    return at;
+}
+
+/* -1: it is none, or too long. */
+static int64_t read_length(const Value *value)
+{
+    if (value->size > MAX_DIGITS)
+        return -1;
+    int64_t length = 0;
+    for (Py_ssize_t n = 0; n < value->size; n++) {
+        if (value->start[n] < '0' || value->start[n] > '9')
+            return -1;
+        length = length * 10 + (value->start[n] - '0');
+    }
+    return length;
+}
+
+static PyObject *fill(Form *self, const Value *found)
+{
+    if (self->filled == 0) {
+        PyObject *constant = PyTuple_GetItem(self->pieces, 0);
+        Py_INCREF(constant);
+        return constant;
+    }
+    Py_ssize_t size = 0;
+    for (Py_ssize_t n = 0; n <= self->filled; n++)
+        size += PyBytes_Size(PyTuple_GetItem(self->pieces, n)) +
+                (n < self->filled ? found[self->places[n]].size : 0);
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, size);
+    if (whole == NULL)
+        return NULL;
+    char *to = PyBytes_AsString(whole);
+    for (Py_ssize_t n = 0; n <= self->filled; n++) {
+        PyObject *piece = PyTuple_GetItem(self->pieces, n);
+        memcpy(to, PyBytes_AsString(piece), (size_t)PyBytes_Size(piece));
+        to += PyBytes_Size(piece);
+        if (n < self->filled) {
+            const Value *value = &found[self->places[n]];
+            memcpy(to, value->start, (size_t)value->size);
+            to += value->size;
+        }
+    }
+    return whole;
+}
+
+static PyObject *list_of(const Value *found, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t n = 0; list != NULL && n < count; n++) {
+        PyObject *value = PyBytes_FromStringAndSize(found[n].start, found[n].size);
+        if (value == NULL || PyList_SetItem(list, n, value) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *form_read(Form *self, PyObject *data)
+{
+    Value found[MAX_VALUES];
+    const char *start;
+    Py_ssize_t size;
+    if (self->texts == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the form was not made");
+        return NULL;
+    }
+    if (!bytes_of(data, &start, &size))
+        return NULL;
+    const char *end = find_values(self, start, start + size, found);
+    int64_t length = -1;
+    if (end == NULL ||
+        (self->length_at >= 0 && (length = read_length(&found[self->length_at])) < 0))
+        Py_RETURN_NONE;
+    PyObject *passed = fill(self, found);
+    PyObject *values = passed != NULL ? list_of(found, self->values) : NULL;
+    if (values == NULL) {
+        Py_XDECREF(passed);
+        return NULL;
+    }
+    return Py_BuildValue("(nLNN)", (Py_ssize_t)(end - start), (long long)length, passed, values);
+}
+
+static PyMethodDef form_methods[] = {
+    {"read", (PyCFunction)form_read, METH_O, "(end, length, passed, values) of a head, or None."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot form_slots[] = {
+    {Py_tp_init, form_init}, {Py_tp_dealloc, form_dealloc}, {Py_tp_methods, form_methods},
+    {0, NULL},
+};
+static PyType_Spec form_spec = {
+    "sglrouter.inner._request.Form", sizeof(Form), 0, Py_TPFLAGS_DEFAULT, form_slots,
+};
+
 /* ---- module ---- */
 
 static PyMethodDef functions[] = {
@@ -355,7 +563,8 @@ static int add_type(PyObject *module, PyType_Spec *spec, const char *name)
 PyMODINIT_FUNC PyInit__request(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && add_type(module, &tally_spec, "Tally") < 0)
+    if (module != NULL && (add_type(module, &form_spec, "Form") < 0 ||
+                           add_type(module, &tally_spec, "Tally") < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -1,4 +1,16 @@
 from sglrouter.inner.ending import Buckets, Cells, Used
+from sglrouter.inner.form import Read
+
+class Form:
+    def __init__(
+        self,
+        texts: tuple[bytes, ...],
+        pieces: tuple[bytes, ...],
+        places: tuple[int, ...],
+        length_at: int,
+        /,
+    ) -> None: ...
+    def read(self, data: bytes, /) -> Read | None: ...
 
 class Tally:
     def __init__(self, cells: Cells, histograms: tuple[Buckets, Buckets], /) -> None: ...

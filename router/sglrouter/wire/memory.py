@@ -11,10 +11,10 @@ Clients' keys lie in memory inside these heads, as in any request being read; no
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sglrouter.access.keys import KeyInfo
+from sglrouter.inner import Form
 from sglrouter.models import RouterDocument
 from sglrouter.wire.head import REQUEST_ID, SPECIAL, Head, ResponseHead
 from sglrouter.wire.routes import Route
@@ -27,7 +27,6 @@ MAX_BYTES = 8 * 1024 * 1024
 # A remembered head takes about three times its bytes, and its objects.
 _COPIES, _OVERHEAD = 3, 2048
 _MAX_ONCE = 4096
-_DIGITS = re.compile(rb"\d{1,15}")
 
 _VALUE = re.compile(rb"[!-~](?:[ -~]{0,254}[!-~])?")
 
@@ -52,96 +51,75 @@ def cut(pattern: re.Pattern[bytes], lines: bytes) -> tuple[Fixed, list[bytes]]:
     return tuple(parts), values
 
 
+def _place(names: list[bytes], name: bytes) -> int:
+    return names.index(name) if name in names else -1
+
+
 def _names(fixed: Fixed) -> list[bytes]:
     return [part.strip(b"\r\n: ").lower() for part in fixed[1::2]]
 
 
-class Shape:
-    """The fixed texts of a head, in order, between which values stand: the quickest comparison."""
+def form_of(
+    pattern: re.Pattern[bytes], fixed: Fixed, values: list[bytes], passed: bytes
+) -> Form | None:
+    """The form of a head cut into `fixed` and `values`, of which `passed` are lines to pass on.
 
-    __slots__ = ("_first", "_rest")
-
-    def __init__(self, fixed: Fixed) -> None:
-        texts = [text + name for text, name in zip(fixed[::2], (*fixed[1::2], b""), strict=True)]
-        texts[-1] += b"\r\n"
-        self._first, *self._rest = texts
-
-    def match(self, data: bytes) -> tuple[int, list[bytes]] | None:
-        """(where the head ends, its values) if `data` begins with a head of this shape."""
-        if not data.startswith(self._first):
-            return None
-        position, values = len(self._first), []
-        for text in self._rest:
-            end = data.find(b"\r\n", position, position + 258)
-            if end < 0 or not data.startswith(text, end):
-                return None
-            value = data[position:end]
-            if not value.isdigit() and not _VALUE.fullmatch(value):
-                return None
-            values.append(value)
-            position = end + len(text)
-        return position, values
+    None when a name is there twice, or the values in `passed` are not those of the head.
+    """
+    names = _names(fixed)
+    kept, inside = cut(pattern, b"\r\n" + passed)
+    places = [_place(names, name) for name in _names(kept)]
+    if len(set(names)) < len(names) or -1 in places or inside != [values[n] for n in places]:
+        return None
+    texts, pieces = _joined(fixed), _joined(kept)
+    texts[-1] += b"\r\n"
+    pieces[0] = pieces[0].removeprefix(b"\r\n")
+    return Form(tuple(texts), tuple(pieces), tuple(places), _place(names, LENGTH))
 
 
-@dataclass(slots=True)
-class Template:
-    """Lines to be passed on, with places for values. `places[n]`: which value goes to place n."""
-
-    pieces: list[bytes]
-    places: list[int]
-
-    @classmethod
-    def of(
-        cls, pattern: re.Pattern[bytes], passed: bytes, names: Sequence[bytes], values: list[bytes]
-    ) -> Template | None:
-        """None when the values in `passed` are not those of the head it was made of."""
-        fixed, inside = cut(pattern, b"\r\n" + passed)
-        places = [names.index(name) if name in names else -1 for name in _names(fixed)]
-        if -1 in places or inside != [values[n] for n in places]:
-            return None
-        texts = [text + name for text, name in zip(fixed[::2], (*fixed[1::2], b""), strict=True)]
-        texts[0] = texts[0].removeprefix(b"\r\n")
-        pieces = [b""] * (2 * len(texts) - 1)
-        pieces[::2] = texts
-        return cls(pieces, places)
-
-    def fill(self, values: list[bytes]) -> bytes:
-        pieces = self.pieces.copy()
-        pieces[1::2] = [values[n] for n in self.places]
-        return b"".join(pieces)
+def _joined(fixed: Fixed) -> list[bytes]:
+    """Each text with the name that follows it."""
+    return [text + name for text, name in zip(fixed[::2], (*fixed[1::2], b""), strict=True)]
 
 
 @dataclass(slots=True)
 class KnownRequest:
-    """An accepted request head without its changing values. Void with its memory."""
+    """An accepted request head without its changing values. Void with its memory.
+
+    `request_id`, `session`: which value it is, -1 for none. `same`: only the length changes.
+    """
 
     memory: RequestMemory
-
     head: Head
     route: Route
     key: KeyInfo
     key_version: int
     close: bool
-    names: list[bytes]
-    template: Template
-    session: int  # which value is the conversation's name; -1: none
-    shape: Shape
+    form: Form
+    request_id: int
+    session: int
+    same: bool
     size: int
 
-    def read(self, values: list[bytes]) -> tuple[Head, int] | None:
-        """The head with these values and its body's length; None: they must be judged."""
-        names = self.names
-        if names == [LENGTH]:
-            return (self.head, int(values[0])) if _DIGITS.fullmatch(values[0]) else None
-        given = dict(zip(names, values, strict=True))
-        length, request_id = given.get(LENGTH, b"0"), given.get(REQUEST, b"")
-        if not _DIGITS.fullmatch(length) or (request_id and not REQUEST_ID.fullmatch(request_id)):
+    def read(self, data: bytes) -> tuple[Head, int, int] | None:
+        """The head that `data` begins with, where it ends, and its body's length.
+
+        None: it must be judged.
+        """
+        found = self.form.read(data)
+        if found is None:
+            return None
+        end, length, passed, values = found
+        if self.same:
+            return self.head, end, max(length, 0)
+        request_id = values[self.request_id] if self.request_id >= 0 else b""
+        if request_id and not REQUEST_ID.fullmatch(request_id):
             return None
         old = self.head
         head = Head(
             method=old.method,
             target=old.target,
-            passed=self.template.fill(values),
+            passed=passed,
             content_type=old.content_type,
             content_length=None,
             chunked=False,
@@ -156,7 +134,7 @@ class KnownRequest:
             opaque=old.opaque,
             traced=old.traced,
         )
-        return head, int(length)
+        return head, end, max(length, 0)
 
 
 class RequestMemory:
@@ -177,11 +155,10 @@ class RequestMemory:
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, lines: bytes) -> tuple[KnownRequest, list[bytes]] | None:
-        """What is known of a head (request line and header lines, each ending in CRLF)."""
-        fixed, values = cut(self._pattern, lines)
-        known = self._known.get(fixed)
-        return None if known is None else (known, values)
+    def find(self, data: bytes) -> KnownRequest | None:
+        """What is known of heads like the one that `data` begins with."""
+        end = data.find(b"\r\n\r\n") + 2
+        return self._known.get(cut(self._pattern, data[:end])[0]) if end >= 2 else None
 
     def add(
         self, lines: bytes, head: Head, route: Route, key: KeyInfo, version: int, *, close: bool
@@ -194,16 +171,26 @@ class RequestMemory:
         if len(lines) > MAX_HEAD or head.chunked or head.expects_continue or not _plain(lines):
             return
         fixed, values = cut(self._pattern, lines)
-        names = _names(fixed)
-        template = Template.of(self._pattern, head.passed, names, values)
-        if template is None or len(set(names)) < len(names) or not self._again(fixed):
+        form = form_of(self._pattern, fixed, values, head.passed)
+        if form is None or not self._again(fixed):
             return
-        session = names.index(self.session_header) if self.session_header in names else -1
+        names = _names(fixed)
         shared, size = replace(head, content_length=None), _COPIES * len(lines) + _OVERHEAD
         known = KnownRequest(
-            self, shared, route, key, version, close, names, template, session, Shape(fixed), size
+            memory=self,
+            head=shared,
+            route=route,
+            key=key,
+            key_version=version,
+            close=close,
+            form=form,
+            request_id=_place(names, REQUEST),
+            session=_place(names, self.session_header),
+            same=names == [LENGTH],
+            size=size,
         )
-        if known.read(values) == (shared, head.content_length or 0):
+        whole = lines + b"\r\n"
+        if known.read(whole) == (shared, len(whole), head.content_length or 0):
             self._put(fixed, known)
 
     def _again(self, fixed: Fixed) -> bool:
@@ -235,53 +222,33 @@ _RESPONSE = cutter(DATE, LENGTH)
 _MAX_RESPONSES = 8
 
 
-@dataclass(slots=True)
-class _KnownResponse:
-    head: ResponseHead
-    template: Template
-    shape: Shape
-    length_at: int  # which value is Content-Length; -1: none
-
-    def read(self, values: list[bytes]) -> ResponseHead | None:
-        old, length = self.head, None
-        if self.length_at >= 0:
-            digits = values[self.length_at]
-            if not _DIGITS.fullmatch(digits):
-                return None
-            length = int(digits)
-        return ResponseHead(
-            status=old.status,
-            passed=self.template.fill(values),
-            content_type=old.content_type,
-            chunked=old.chunked,
-            length=length,
-            keep=old.keep,
-        )
-
-
 class ResponseMemory:
     """The kinds of heads one connection to a worker has brought."""
 
     __slots__ = ("_known", "_last")
 
     def __init__(self) -> None:
-        self._known: dict[Fixed, _KnownResponse] = {}
-        self._last: _KnownResponse | None = None
+        self._known: dict[Fixed, tuple[ResponseHead, Form]] = {}
+        self._last: tuple[ResponseHead, Form] | None = None
 
     def find(self, data: bytes) -> tuple[ResponseHead, int] | None:
-        """The head that `data` begins with and where it ends; None: it must be read."""
-        matched = self._last.shape.match(data) if self._last is not None else None
-        if self._last is not None and matched is not None:
-            end, values = matched
-            head = self._last.read(values)
-            return None if head is None else (head, end)
-        end = data.find(b"\r\n\r\n") + 4
-        fixed, values = cut(_RESPONSE, data[: end - 2])
-        known = self._known.get(fixed)
-        head = known.read(values) if known is not None else None
-        if head is None:
-            return None
-        self._last = known
+        """The head that `data` begins with and where it ends; None: it must be read.
+
+        It is written over by the connection's next answer.
+        """
+        last = self._last
+        found = last[1].read(data) if last is not None else None
+        if last is None or found is None:
+            end = data.find(b"\r\n\r\n") + 2
+            last = self._known.get(cut(_RESPONSE, data[:end])[0]) if end >= 2 else None
+            found = last[1].read(data) if last is not None else None
+            if last is None or found is None:
+                return None
+            self._last = last
+        head = last[0]
+        end, length, head.passed, _ = found
+        if length >= 0:
+            head.length = length
         return head, end
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
@@ -289,13 +256,11 @@ class ResponseMemory:
         if head.status < 200 or len(raw) > MAX_HEAD:
             return
         fixed, values = cut(_RESPONSE, raw + b"\r\n")
-        names = _names(fixed)
-        template = Template.of(_RESPONSE, head.passed, names, values)
-        if template is None or len(set(names)) < len(names):
+        form = form_of(_RESPONSE, fixed, values, head.passed)
+        found = form.read(raw + b"\r\n\r\n") if form is not None else None
+        length = -1 if head.length is None else head.length
+        if form is None or found is None or found[:3] != (len(raw) + 4, length, head.passed):
             return
-        at = names.index(LENGTH) if LENGTH in names else -1
-        known = _KnownResponse(head, template, Shape(fixed), at)
-        if known.read(values) == head:
-            if len(self._known) >= _MAX_RESPONSES:
-                self._known.clear()
-            self._known[fixed] = known
+        if len(self._known) >= _MAX_RESPONSES:
+            self._known.clear()
+        self._known[fixed] = (replace(head), form)

@@ -179,26 +179,21 @@ class RequestReader(asyncio.Protocol):
     def _recall(self, data: bytes) -> bytes | None:
         """Take a request whose head is known; returns what follows it, None: llhttp must read."""
         router, known = self.router, self._last
-        matched = known.shape.match(data) if known is not None else None
-        if known is None or matched is None:
-            end = data.find(b"\r\n\r\n") + 4
-            found = router.known_requests.find(data[: end - 2]) if end > 4 else None
-            if found is None:
+        read = known.read(data) if known is not None else None
+        if known is None or read is None:
+            known = router.known_requests.find(data)
+            read = known.read(data) if known is not None else None
+            if known is None or read is None:
                 return None
-            known, values = found
             self._last = known
-        else:
-            end, values = matched
-        read = known.read(values)
+        head, end, length = read
         if (
-            read is None
-            or known.memory is not router.known_requests
+            known.memory is not router.known_requests
             or known.key_version != router.keys.version
             or end > router.max_header_bytes
-            or read[1] > router.max_body_bytes
+            or length > router.max_body_bytes
         ):
             return None
-        head, length = read
         after = end + length
         body = data[end:after]
         missing = length - len(body)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sglrouter.inner import ending
+from sglrouter.inner import ending, form
 from sglrouter.telemetry import metrics as telemetry
 from sglrouter.telemetry.families import render
 from sglrouter.telemetry.metrics import Metrics
@@ -117,3 +117,75 @@ def test_labels_that_never_end_do_not_keep_tallies_for_ever(monkeypatch: pytest.
         metrics.tally("/v1/completions", "chat", "chat", 200, f"key {n}").add(1.0, None, None, 0)
     assert len(metrics.tallies) <= 3
     assert metrics.requests[("/v1/completions", "chat", "chat", 200)] == 20
+
+
+# forms
+
+letters = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7F), max_size=6)
+names = st.lists(st.sampled_from(["content-length", "date", "x-a"]), max_size=3, unique=True)
+value = st.one_of(
+    st.sampled_from(["0", "7", "123456789012345", "1234567890123456", " 7", "7 ", "x" * 257, ""]),
+    st.text("x" * 3 + " 0\r\n\t\x7fé", max_size=8),
+    st.integers(0, 10**9).map(str),
+)
+
+
+def made_of(drawn: tuple[list[str], list[int], str], make: Any) -> Any:
+    """A form with a line for each name; `order`: which values are passed on."""
+    named, order, first = drawn
+    texts = [f"GET {first} HTTP/1.1", *[""] * len(named)]
+    for n, name in enumerate(named):
+        texts[n] += f"\r\n{name}: "
+    texts[-1] += "\r\n\r\n"
+    places = [n % len(named) for n in order] if named else []
+    pieces = [f"p{n}: " for n in range(len(places) + 1)]
+    at = named.index("content-length") if "content-length" in named else -1
+    as_bytes = [tuple(text.encode() for text in side) for side in (texts, pieces)]
+    return make(*as_bytes, tuple(places), at)
+
+
+@needs_c
+@given(
+    st.tuples(names, st.lists(st.integers(0, 5), max_size=5), letters),
+    st.lists(value, min_size=3, max_size=3),
+    st.integers(-8, 3),
+)
+def test_a_head_is_recognised_and_filled_in_alike(
+    drawn: tuple[list[str], list[int], str], values: list[str], cut: int
+):
+    """Whole, cut short, or with something behind it."""
+    named, _, first = drawn
+    lines = "".join(f"\r\n{name}: {given}" for name, given in zip(named, values, strict=False))
+    data = f"GET {first} HTTP/1.1{lines}\r\n\r\n".encode("latin-1", "replace") + b"{}{"
+    data = data[: len(data) - 3 + cut]
+    native, twin = (made_of(drawn, make) for make in (_request.Form, form.Form))
+    assert native.read(data) == twin.read(data)
+
+
+@needs_c
+def test_a_form_tells_end_length_what_is_passed_on_and_the_values():
+    for make in (_request.Form, form.Form):
+        made = made_of((["content-length", "x-a"], [1, 1], "/"), make)
+        data = b"GET / HTTP/1.1\r\ncontent-length: 12\r\nx-a: b c\r\n\r\n"
+        passed, values = b"p0: b cp1: b cp2: ", [b"12", b"b c"]
+        assert made.read(data + b"rest") == (len(data), 12, passed, values)
+
+
+@needs_c
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ((), (b"",), (), -1),
+        ((b"",), (), (), -1),
+        ((b"", b"\r\n"), (b"",), (), 1),
+        ((b"", b"\r\n"), (b"",), (), -2),
+        ((b"", b"\r\n"), (b"", b""), (1,), -1),
+        ((b"", b"\r\n"), (b"", b""), (-1,), -1),
+        ((b"", b"x"), (b"",), (), -1),
+        ((b"", *[b"\r\n"] * 17), (b"",), (), -1),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused(arguments: tuple[Any, ...]):
+    for make in (_request.Form, form.Form):
+        with pytest.raises(ValueError, match=r"value"):
+            make(*arguments)
