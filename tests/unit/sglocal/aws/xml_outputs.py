@@ -64,7 +64,7 @@ class Draws:
 
     def shape(self, depth: int) -> tuple[str, st.SearchStrategy[Any]]:
         """A new shape's name and what values it takes."""
-        kinds = [*VALUES, "structure", "list", "structure", "list"] if depth else [*VALUES]
+        kinds = [*VALUES, *["structure", "list"] * 3] if depth else [*VALUES]
         kind = self._draw(st.sampled_from(kinds))
         if kind == "structure":
             return self.structure(depth)
@@ -76,10 +76,10 @@ class Draws:
         return self._add({"type": kind, **traits}), VALUES[kind]
 
     def structure(self, depth: int) -> tuple[str, st.SearchStrategy[Any]]:
-        keys = self._draw(st.lists(KEYS, max_size=4, unique=True))
+        keys = self._draw(st.lists(KEYS, min_size=depth, max_size=5, unique=True))
         found = {key: self.shape(depth - 1) for key in keys}
         members = {key: {"shape": name, **self._renamed(key)} for key, (name, _) in found.items()}
-        given = {key: st.one_of(st.none(), values) for key, (_, values) in found.items()}
+        given = {key: values for key, (_, values) in found.items()}
         values = st.fixed_dictionaries({}, optional=given).flatmap(self._forms)
         return self._add({"type": "structure", "members": members}), values
 
@@ -94,8 +94,8 @@ class Draws:
         name, values = self.shape(depth - 1)
         flat = {"flattened": True} if self._draw(st.booleans()) else {}
         if self.shapes[name].get("flattened"):
-            flat, name, values = {}, *self.structure(0)
-        member = {"shape": name, **self._renamed("Item")}
+            flat, name, values = {}, *self.structure(1)
+        member = {"shape": name, **self._renamed(f"Item{len(self.shapes)}")}
         return self._add({"type": "list", "member": member, **flat}), st.lists(values, max_size=3)
 
     def _renamed(self, key: str) -> dict[str, str]:
@@ -137,10 +137,17 @@ def serializer(
 
 def by_moto(made: Any, value: Any) -> Any:
     """moto's own answer."""
-    return ResponseSerializer._serialize_result(made, made._create_default_response(), value)
+    return _outcome(ResponseSerializer._serialize_result, made, value)
 
 
 def by_writers(answers: WrittenAnswers, made: Any, value: Any) -> Any:
     """Our answer."""
-    serialize = answers.wrap(ResponseSerializer._serialize_result)
-    return serialize(made, made._create_default_response(), value)
+    return _outcome(answers.wrap(ResponseSerializer._serialize_result), made, value)
+
+
+def _outcome(serialize: Any, made: Any, value: Any) -> Any:
+    """The answer, or the error: an alias may find a value of another type."""
+    try:
+        return serialize(made, made._create_default_response(), value)
+    except (ArithmeticError, AttributeError, OSError, TypeError, ValueError) as error:
+        return repr(error)
