@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,15 @@ def test_a_stale_plan_says_what_to_do(make: Make, tmp_path: Path) -> None:
     assert "sglctl plan" in caught.value.hint
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, as at a terminal; a test run started with SIGINT ignored passes that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_no_lock(make: Make, tmp_path: Path) -> None:
     """SIGINT during an apply ends Terraform, its child and the lock."""
     terraform = make("slow")
