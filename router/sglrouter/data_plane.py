@@ -12,6 +12,7 @@ import socket
 import traceback
 from collections.abc import Mapping, Sequence
 
+from sglrouter.allocator import keep_freed_memory
 from sglrouter.listener import BACKLOG
 from sglrouter.serving.core import TICK_S, Router
 from sglrouter.wire.client import ClientConnection
@@ -40,6 +41,7 @@ class DataPlane:
         self._ticks: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        keep_freed_memory()
         self._ticks = asyncio.create_task(keep_ticking(self.router))
 
     async def listen(self, sockets: Mapping[int, socket.socket]) -> None:

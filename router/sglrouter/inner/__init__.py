@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sglrouter.inner import ending, form, relay, table
+from sglrouter.inner import blocks, ending, form, relay, table
 
 if TYPE_CHECKING:
     from sglrouter.inner.ending import Tally
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUILT = False
 if not os.environ.get("SGLROUTER_PURE"):
     try:
-        from sglrouter.inner import _inner, _request
+        from sglrouter.inner import _body, _inner, _request
     except ImportError:
         pass
     else:
@@ -32,6 +32,11 @@ def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
     return None
 
 
+def _leave_to_python(body: bytes) -> tuple[str | None, bytes, int] | None:
+    """The twin of C's `read_body`: it leaves every body to orjson and `policy.prompt`."""
+    return None
+
+
 if not TYPE_CHECKING:
     Meter, Relay = (_inner.Meter, _inner.Relay) if BUILT else (relay.Meter, relay.Relay)
     Form = _request.Form if BUILT else form.Form
@@ -39,5 +44,18 @@ if not TYPE_CHECKING:
     Tally = _request.Tally if BUILT else ending.Tally
 scan_usage = _inner.scan_usage if BUILT else _read_in_python
 request_line = _request.request_line if BUILT else ending.request_line
+read_body = _body.read_body if BUILT else _leave_to_python
+hash_blocks = _body.hash_blocks if BUILT else blocks.hash_blocks
 
-__all__ = ["BUILT", "Form", "Meter", "Relay", "Table", "Tally", "request_line", "scan_usage"]
+__all__ = [
+    "BUILT",
+    "Form",
+    "Meter",
+    "Relay",
+    "Table",
+    "Tally",
+    "hash_blocks",
+    "read_body",
+    "request_line",
+    "scan_usage",
+]

@@ -365,6 +365,18 @@ static uint64_t with_first(uint64_t holders, uint64_t slot)
     return packed;
 }
 
+/* Blocks are anywhere in a table larger than the caches: ask for all before waiting for one. */
+static void prefetch(Index *self, PyObject *blocks, Py_ssize_t from)
+{
+    for (Py_ssize_t n = from; n < PyList_Size(blocks); n++) {
+        uint64_t key = block_at(blocks, n);
+        if (key == NO_HASH && PyErr_Occurred())
+            PyErr_Clear(); /* who uses it will say so */
+        else
+            __builtin_prefetch(&self->words[key % self->buckets * 4], 1);
+    }
+}
+
 static void enter(Index *self, uint64_t key, uint64_t value)
 {
     uint64_t *words = self->words, at = key % self->buckets * 4;
@@ -390,6 +402,7 @@ static PyObject *index_record(Index *self, PyObject *args)
         Py_RETURN_NONE;
     uint64_t age = (self->header[0] / self->per_tick & 0xFFFF) << AGE_SHIFT, entered = 0;
     Py_ssize_t count = PyList_Size(blocks), seen = match->seen < count ? match->seen : count;
+    prefetch(self, blocks, seen);
     for (Py_ssize_t n = 0; n < seen; n++) { /* first, while the places are those of the blocks */
         const Found *found = &match->found[n];
         if (found->place < 0)

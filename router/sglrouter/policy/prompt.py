@@ -16,10 +16,9 @@ from typing import Any, Final
 import orjson
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
+from sglrouter.inner import blocks, hash_blocks
+
 BYTES_PER_TOKEN: Final = 4
-# Blocks grow with depth: 4 of them for 2 KB, 50 for 64 KB, 210 for 64 MB.
-_PER_SIZE: Final = 16
-_FIRST_SIZE, _LAST_SIZE = 512, 4 << 20
 _LONG_NAME: Final = 256
 # A bare prompt shows no turns: this much of it names the conversation.
 _BARE_START: Final = 2048
@@ -44,21 +43,8 @@ _MEDIUM_BYTES: Final = 512 * BYTES_PER_TOKEN
 _NAMESPACE: Final = frozenset({"lora_path", "cache_salt", "extra_key"})
 
 
-def _block_ends() -> tuple[int, ...]:
-    ends, size, at = [], _FIRST_SIZE, 0
-    while size <= _LAST_SIZE:
-        for _ in range(_PER_SIZE):
-            at += size
-            ends.append(at)
-        size *= 2
-    return tuple(ends)
-
-
 #: Where the n-th block ends, in bytes from the prompt's start.
-BLOCK_ENDS: Final = _block_ends()
-_BLOCKS: Final = tuple(zip((0, *BLOCK_ENDS), BLOCK_ENDS, strict=False))
-
-
+BLOCK_ENDS: Final = blocks.BLOCK_ENDS
 #: Tokens in the first n blocks.
 TOKENS_AT: Final = tuple(end // BYTES_PER_TOKEN for end in (0, *BLOCK_ENDS))
 
@@ -102,12 +88,24 @@ def read_prompt(document: Mapping[str, Any] | None, body: bytes) -> Prompt:
         return _of_bytes(body, len(body), seed)
 
 
+def of_text(model: str | None, data: bytes, turn: int) -> Prompt:
+    """The same of what `inner.read_body` found: a bare prompt's text, or, with `turn` above 0,
+    what comes before the messages and they, of which the first user's ends there."""
+    seed = 0 if model is None else _name_seed(model)
+    if not turn:
+        return _of_bytes(data, len(data), seed)
+    blocks = hash_blocks(data, len(data) - 1, seed)
+    return Prompt(len(data) // BYTES_PER_TOKEN, blocks, partial(_turn_hash, data, turn, seed))
+
+
+def _turn_hash(data: bytes, turn: int, seed: int) -> int:
+    return xxh3_64_intdigest(data[:turn] + b"]", seed)
+
+
 def _seed(document: Mapping[str, Any]) -> int:
     """Where the chain starts: prompts of different models or adapters share no cache."""
     model = document.get("model")
-    seed = 0
-    if type(model) is str:  # a long name is a stranger's, and is not kept
-        seed = _model_seed(model) if len(model) < _LONG_NAME else _hash_name(model)
+    seed = _name_seed(model) if type(model) is str else 0
     if _NAMESPACE.isdisjoint(document):
         return seed
     names = sorted(_NAMESPACE.intersection(document))
@@ -124,6 +122,11 @@ def _hash_name(model: str) -> int:
 _model_seed = lru_cache(maxsize=256)(_hash_name)
 
 
+def _name_seed(model: str) -> int:
+    """A long name is a stranger's, and is not kept."""
+    return _model_seed(model) if len(model) < _LONG_NAME else _hash_name(model)
+
+
 def _text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
@@ -135,25 +138,13 @@ def _encode(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def _hash_blocks(data: bytes, length: int, seed: int) -> list[int]:
-    """The chain over the full blocks in data[:length]."""
-    blocks: list[int] = []
-    digest, add = xxh3_64_intdigest, blocks.append
-    for start, end in _BLOCKS:
-        if end > length:
-            break
-        seed = digest(data[start:end], seed)
-        add(seed)
-    return blocks
-
-
 # messages
 
 
 def _of_messages(document: Mapping[str, Any], messages: list[Any], seed: int) -> Prompt:
     data = _start(document) + _encode(_settled(messages))
     # Without the closing bracket, so that a later turn's text begins with this one's.
-    blocks = _hash_blocks(data, len(data) - 1, seed)
+    blocks = hash_blocks(data, len(data) - 1, seed)
     conversation = partial(_message_conversation, document, messages, seed)
     return Prompt(len(data) // BYTES_PER_TOKEN, blocks, conversation)
 
@@ -246,6 +237,6 @@ def _of_bytes(data: bytes, total: int, seed: int) -> Prompt:
     start = data[:_BARE_START]
     return Prompt(
         total // BYTES_PER_TOKEN,
-        _hash_blocks(data, len(data), seed),
+        hash_blocks(data, len(data), seed),
         partial(xxh3_64_intdigest, start, seed),
     )

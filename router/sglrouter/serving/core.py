@@ -202,7 +202,7 @@ class Router:
 
     def _owner(self, head: Head, view: RequestView) -> Peer | None:
         """The other router that owns the conversation; a request takes one hop at most."""
-        if head.hop or view.document is None:
+        if head.hop or not view.is_json:
             return None
         return self.peers.owner_of(view.prompt.conversation)
 

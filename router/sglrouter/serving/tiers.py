@@ -63,10 +63,11 @@ def mapped_model(external: External, path: str, model: str | None) -> str | None
 def body_for_fleet(view: RequestView, route: FleetRoute, adapter: str = "") -> bytes:
     """The body with the model's name in another fleet, its first; empty: it may stay as it is."""
     names = route.models
-    if view.model is None or view.document is None or ANY_MODEL in names:
+    if view.model is None or ANY_MODEL in names:
         return b""
     if view.model.removesuffix(f":{adapter}" if adapter else "") in names:
         return b""
+    assert view.document is not None  # it has a model
     return rename_model(view.body, view.document, f"{names[0]}:{adapter}" if adapter else names[0])
 
 

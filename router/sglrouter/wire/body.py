@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from sglrouter.policy.prompt import Prompt, read_prompt
+from sglrouter import inner
+from sglrouter.policy.prompt import Prompt, of_text, read_prompt
 from sglrouter.wire.head import Head
 from sglrouter.wire.replies import Failure
 
@@ -18,24 +18,49 @@ _SLOW_PARSE_BYTES = 4 * 1024 * 1024
 _BODYLESS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE")
 
 
-@dataclass(slots=True)
 class RequestView:
     """A request as policies see it; `document` is the parsed body, None when it is not JSON.
 
-    `session`: the session header's value; `prompt` is read when it is first asked for.
+    `session`: the session header's value. Prompt and document are read when first asked for, out
+    of what `inner.read_body` `found`, if it did.
     """
 
-    path: bytes
-    body: bytes
-    document: Mapping[str, Any] | None
-    model: str | None
-    session: bytes = b""
-    _prompt: Prompt | None = field(default=None, init=False, repr=False, compare=False)
+    __slots__ = ("_document", "_found", "_prompt", "body", "model", "path", "session")
+
+    def __init__(
+        self,
+        path: bytes,
+        body: bytes,
+        document: Mapping[str, Any] | None,
+        model: str | None,
+        session: bytes = b"",
+        found: tuple[bytes, int] | None = None,
+    ) -> None:
+        self.path = path
+        self.body = body
+        self.model = model
+        self.session = session
+        self._document = document
+        self._found = found
+        self._prompt: Prompt | None = None
+
+    @property
+    def is_json(self) -> bool:
+        return self._found is not None or self._document is not None
+
+    @property
+    def document(self) -> Mapping[str, Any] | None:
+        if self._document is None and self._found is not None:
+            self._document = orjson.loads(self.body)
+        return self._document
 
     @property
     def prompt(self) -> Prompt:
         if self._prompt is None:
-            self._prompt = read_prompt(self.document, self.body)
+            if self._found is None:
+                self._prompt = read_prompt(self._document, self.body)
+            else:
+                self._prompt = of_text(self.model, *self._found)
         return self._prompt
 
 
@@ -64,6 +89,9 @@ def read_body(head: Head, body: bytes) -> RequestView:
     """The view of a request. Raises BadBodyError for what is neither JSON nor a known other."""
     if head.opaque or (not body and head.method in _BODYLESS):
         return RequestView(head.target, body, None, None, head.session)
+    found = inner.read_body(body)
+    if found is not None:
+        return RequestView(head.target, body, None, found[0], head.session, found[1:])
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,0 +1,598 @@
+/* A request's body read in one pass, and a prompt's chain of hashes (body.py has the twins).
+ *
+ * read_body takes the usual body and nothing else: what it takes is JSON that orjson takes too, and
+ * it gives the bytes that policy/prompt.py would have hashed. Whatever it does not know (media,
+ * fractions inside a prompt, deep nesting, a name twice, anything that is not JSON) it leaves to
+ * Python, which alone refuses. Output is never longer than the input it was read from. */
+
+#include "_hash.h"
+
+#include <stdint.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum { DEPTH = 48, MEMBERS = 32, DIGITS = 18 };
+
+typedef enum {
+    SKIP, /* looked at, not written */
+    JSON, /* written as orjson writes it */
+    TEXT, /* a string's own bytes */
+} Mode;
+
+typedef struct {
+    const char *at, *end;
+    char *out;
+    int depth;
+    int in_messages;
+} Body;
+
+typedef struct {
+    const char *start;
+    Py_ssize_t size;
+} Slice;
+
+/* ---- strings ---- */
+
+typedef int8_t Lanes __attribute__((vector_size(16)));
+typedef uint64_t Halves __attribute__((vector_size(16)));
+
+/* The place of the first byte that is not 0, 16: there is none. */
+static int first_set(Lanes lanes)
+{
+#ifdef __SSE2__
+    return __builtin_ctz((unsigned)_mm_movemask_epi8((__m128i)lanes) | 1u << 16);
+#else
+    Halves halves = (Halves)lanes;
+    if (halves[0])
+        return __builtin_ctzll(halves[0]) / 8;
+    return halves[1] ? 8 + __builtin_ctzll(halves[1]) / 8 : 16;
+#endif
+}
+
+/* The first byte that ends or interrupts plain ASCII text: quote, backslash, control, above 127. */
+static inline const char *plain(const char *at, const char *end)
+{
+    for (; end - at >= 16; at += 16) {
+        Lanes bytes;
+        memcpy(&bytes, at, 16);
+        int place = first_set((bytes == '"') | (bytes == '\\') | (bytes < 0x20));
+        if (place < 16)
+            return at + place;
+    }
+    for (; at < end; at++)
+        if (*at == '"' || *at == '\\' || (int8_t)*at < 0x20)
+            break;
+    return at;
+}
+
+/* Bytes of the UTF-8 sequence at `at` (RFC 3629), 0: it is none. */
+static int sequence(const char *at, const char *end)
+{
+    const uint8_t *b = (const uint8_t *)at;
+    Py_ssize_t left = end - at;
+    if (b[0] < 0xc2 || b[0] > 0xf4)
+        return 0;
+    int size = b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
+    if (left < size)
+        return 0;
+    for (int n = 1; n < size; n++)
+        if ((b[n] & 0xc0) != 0x80)
+            return 0;
+    if ((b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f) ||
+        (b[0] == 0xf0 && b[1] < 0x90) || (b[0] == 0xf4 && b[1] > 0x8f))
+        return 0;
+    return size;
+}
+
+/* Four hexadecimal digits, -1: they are not. */
+static int32_t hex4(const char *at, const char *end)
+{
+    int32_t value = 0;
+    if (end - at < 4)
+        return -1;
+    for (int n = 0; n < 4; n++) {
+        char digit = at[n], letter = (char)(digit | 0x20);
+        value *= 16;
+        if (digit >= '0' && digit <= '9')
+            value += digit - '0';
+        else if (letter >= 'a' && letter <= 'f')
+            value += letter - 'a' + 10;
+        else
+            return -1;
+    }
+    return value;
+}
+
+/* The character of an escape whose backslash is behind us, -1: none that we take. */
+static int32_t take_escape(Body *body)
+{
+    static const char letters[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    if (body->at == body->end)
+        return -1;
+    char letter = *body->at++;
+    if (letter != 'u') {
+        const char *found = letter == 0 ? NULL : strchr(letters, letter);
+        return found == NULL ? -1 : values[found - letters];
+    }
+    int32_t code = hex4(body->at, body->end);
+    if (code < 0 || (code & 0xfc00) == 0xdc00)
+        return -1;
+    body->at += 4;
+    if ((code & 0xfc00) != 0xd800)
+        return code;
+    if (body->end - body->at < 6 || body->at[0] != '\\' || body->at[1] != 'u')
+        return -1;
+    int32_t low = hex4(body->at + 2, body->end);
+    if (low < 0 || (low & 0xfc00) != 0xdc00)
+        return -1;
+    body->at += 6;
+    return 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
+}
+
+static char *put_utf8(char *out, int32_t code)
+{
+    if (code < 0x80) {
+        *out++ = (char)code;
+    } else if (code < 0x800) {
+        *out++ = (char)(0xc0 | code >> 6);
+        *out++ = (char)(0x80 | (code & 0x3f));
+    } else {
+        if (code < 0x10000) {
+            *out++ = (char)(0xe0 | code >> 12);
+        } else {
+            *out++ = (char)(0xf0 | code >> 18);
+            *out++ = (char)(0x80 | (code >> 12 & 0x3f));
+        }
+        *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (code & 0x3f));
+    }
+    return out;
+}
+
+/* A character that was escaped, as orjson writes it. */
+static char *put_json(char *out, int32_t code)
+{
+    static const char digits[] = "0123456789abcdef";
+    static const char letters[0x20] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
+                                       ['\r'] = 'r'};
+    char letter = code == '"' || code == '\\' ? (char)code : code < 0x20 ? letters[code] : 0;
+    if (letter != 0) {
+        *out++ = '\\';
+        *out++ = letter;
+        return out;
+    }
+    if (code >= 0x20)
+        return put_utf8(out, code);
+    memcpy(out, "\\u00", 4);
+    out[4] = digits[code >> 4];
+    out[5] = digits[code & 0xf];
+    return out + 6;
+}
+
+/* Whether an escape is one letter, that orjson writes the same. */
+static int is_short(const char *at, const char *end)
+{
+    static const uint8_t letters[128] = {['"'] = 1, ['\\'] = 1, ['b'] = 1, ['f'] = 1,
+                                         ['n'] = 1, ['r'] = 1,  ['t'] = 1};
+    return at < end && *at > 0 && letters[(uint8_t)*at & 0x7f];
+}
+
+/* A string, at its opening quote. */
+static int take_string(Body *body, Mode mode)
+{
+    const char *run = body->at++; /* what is written as it stands begins here */
+    char *out = body->out;
+    if (mode == TEXT)
+        run++;
+    for (;;) {
+        const char *at = plain(body->at, body->end);
+        if (at == body->end)
+            return 0;
+        uint8_t byte = (uint8_t)*at;
+        if (byte == '"') {
+            body->at = at + 1;
+            if (mode != SKIP) {
+                size_t size = (size_t)(at - run) + (mode == JSON);
+                memcpy(out, run, size);
+                body->out = out + size;
+            }
+            return 1;
+        }
+        if (byte > 0x7f) {
+            int size = sequence(at, body->end);
+            if (size == 0)
+                return 0;
+            body->at = at + size;
+            continue;
+        }
+        if (byte != '\\')
+            return 0;
+        body->at = at + 1;
+        if (mode != TEXT && is_short(body->at, body->end)) {
+            body->at++;
+            continue;
+        }
+        int32_t code = take_escape(body);
+        if (code < 0)
+            return 0;
+        if (mode == SKIP)
+            continue;
+        memcpy(out, run, (size_t)(at - run));
+        out += at - run;
+        out = mode == JSON ? put_json(out, code) : put_utf8(out, code);
+        run = body->at;
+    }
+}
+
+/* ---- values ---- */
+
+static void skip_space(Body *body)
+{
+    const char *at = body->at;
+    while (at < body->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+        at++;
+    body->at = at;
+}
+
+static void put(Body *body, Mode mode, char byte)
+{
+    if (mode == JSON)
+        *body->out++ = byte;
+}
+
+static int take(Body *body, Mode mode, char byte)
+{
+    skip_space(body);
+    if (body->at == body->end || *body->at != byte)
+        return 0;
+    body->at++;
+    put(body, mode, byte);
+    return 1;
+}
+
+static int peek(Body *body)
+{
+    skip_space(body);
+    return body->at == body->end ? -1 : (uint8_t)*body->at;
+}
+
+static const char *digits(const char *at, const char *end)
+{
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at;
+}
+
+/* A number without an exponent; one that is written has no fraction either. */
+static int take_number(Body *body, Mode mode)
+{
+    const char *start = body->at, *whole = start + (*start == '-'), *at = digits(whole, body->end);
+    if (at == whole || at - whole > DIGITS)
+        return 0;
+    if (*whole == '0' && (at - whole > 1 || (mode == JSON && whole > start)))
+        return 0; /* not JSON; or -0, which orjson writes as 0 */
+    if (mode == SKIP && at < body->end && *at == '.') {
+        const char *fraction = at + 1;
+        at = digits(fraction, body->end);
+        if (at == fraction)
+            return 0;
+    }
+    if (mode == JSON) {
+        memcpy(body->out, start, (size_t)(at - start));
+        body->out += at - start;
+    }
+    body->at = at;
+    return 1;
+}
+
+static int take_word(Body *body, Mode mode)
+{
+    static const char *const words[] = {"true", "false", "null"};
+    for (int n = 0; n < 3; n++) {
+        size_t size = strlen(words[n]);
+        if ((size_t)(body->end - body->at) < size || memcmp(body->at, words[n], size) != 0)
+            continue;
+        if (mode == JSON) {
+            memcpy(body->out, words[n], size);
+            body->out += size;
+        }
+        body->at += size;
+        return 1;
+    }
+    return 0;
+}
+
+static int is(Slice text, const char *name)
+{
+    return (size_t)text.size == strlen(name) && memcmp(text.start, name, (size_t)text.size) == 0;
+}
+
+static int is_one_of(Slice text, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (is(text, *names))
+            return 1;
+    return 0;
+}
+
+static int take_value(Body *body, Mode mode);
+
+/* A member's name and colon; `name` is as it was written, with its quotes. */
+static int take_name(Body *body, Mode mode, Slice *name)
+{
+    if (peek(body) != '"')
+        return 0;
+    char *start = body->out;
+    if (!take_string(body, mode))
+        return 0;
+    *name = (Slice){start, body->out - start};
+    return take(body, mode, ':');
+}
+
+/* A value that stands in a message under `name`. Python replaces media and drops marks, and it
+ * alone knows what else a type may be. */
+static int take_known(Body *body, Slice name, Slice *value)
+{
+    static const char *const types[] = {
+        "\"text\"",     "\"input_text\"", "\"output_text\"", "\"message\"",
+        "\"function\"", "\"tool_use\"",   "\"tool_result\"", NULL,
+    };
+    value->start = body->out;
+    if (is(name, "\"cache_control\"") || !take_value(body, JSON))
+        return 0;
+    value->size = body->out - value->start;
+    return !is(name, "\"type\"") || is_one_of(*value, types);
+}
+
+/* A member of an object; `names` are those before it, `role` as below. */
+static int take_member(Body *body, Mode mode, Slice *names, int count, Slice *role)
+{
+    Slice *name = &names[mode == JSON ? count : 0], value;
+    if (count == MEMBERS || !take_name(body, mode, name))
+        return 0;
+    if (mode == SKIP)
+        return take_value(body, mode);
+    for (int n = 0; n < count; n++)
+        if (names[n].size == name->size &&
+            memcmp(names[n].start, name->start, (size_t)name->size) == 0)
+            return 0; /* the last would count */
+    if (!body->in_messages)
+        return take_value(body, mode);
+    if (!take_known(body, *name, &value))
+        return 0;
+    if (role != NULL && is(*name, "\"role\""))
+        *role = value;
+    return 1;
+}
+
+/* An object, at its brace. `role` (or NULL) gets the value of the member of that name. */
+static int take_object(Body *body, Mode mode, Slice *role)
+{
+    Slice names[MEMBERS];
+    int count = 0;
+    if (!take(body, mode, '{') || body->depth == DEPTH)
+        return 0;
+    if (take(body, mode, '}'))
+        return 1;
+    body->depth++;
+    do {
+        if (!take_member(body, mode, names, count, role))
+            return 0;
+        count += mode == JSON;
+    } while (take(body, mode, ','));
+    body->depth--;
+    return take(body, mode, '}');
+}
+
+/* A list, at its bracket. */
+static int take_list(Body *body, Mode mode)
+{
+    if (!take(body, mode, '[') || body->depth == DEPTH)
+        return 0;
+    if (take(body, mode, ']'))
+        return 1;
+    body->depth++;
+    do {
+        if (!take_value(body, mode))
+            return 0;
+    } while (take(body, mode, ','));
+    body->depth--;
+    return take(body, mode, ']');
+}
+
+static int take_value(Body *body, Mode mode)
+{
+    switch (peek(body)) {
+    case -1:
+        return 0;
+    case '"':
+        return take_string(body, mode);
+    case '{':
+        return take_object(body, mode, NULL);
+    case '[':
+        return take_list(body, mode);
+    case 't':
+    case 'f':
+    case 'n':
+        return take_word(body, mode);
+    default:
+        return take_number(body, mode);
+    }
+}
+
+/* ---- the body ---- */
+
+/* In the order of templates: policy/prompt.py, _BEFORE. */
+enum { TOOLS, FUNCTIONS, SYSTEM, INSTRUCTIONS, BEFORE };
+enum { MESSAGES = BEFORE, MODEL, PROMPT, PLAIN_TEXT, NAMED };
+static const char *const named[NAMED + 1] = {
+    "\"tools\"", "\"functions\"", "\"system\"", "\"instructions\"", "\"messages\"",
+    "\"model\"", "\"prompt\"",    "\"text\"",   NULL,
+};
+/* Other sources of a prompt, which only count where there are no messages. */
+static const char *const sources[] = {"\"input\"", "\"input_ids\"", "\"image_data\"", NULL};
+/* Fields that give a request a cache of its own. */
+static const char *const spaces[] = {"\"lora_path\"", "\"cache_salt\"", "\"extra_key\"", NULL};
+
+typedef struct {
+    Slice found[NAMED];
+    unsigned seen;
+    int has_source;
+    Py_ssize_t turn; /* bytes of the messages to the end of the first user's, 0: none is */
+} Fields;
+
+/* The messages: a list that begins with an object. */
+static int take_messages(Body *body, Fields *fields)
+{
+    const char *start = body->out;
+    if (!take(body, JSON, '[') || peek(body) != '{')
+        return 0;
+    do {
+        Slice role = {"", 0};
+        if (!(peek(body) == '{' ? take_object(body, JSON, &role) : take_value(body, JSON)))
+            return 0;
+        if (fields->turn == 0 && is(role, "\"user\""))
+            fields->turn = body->out - start;
+    } while (take(body, JSON, ','));
+    if (fields->turn == 0)
+        fields->turn = body->out - start;
+    return take(body, JSON, ']');
+}
+
+/* What Python takes for nothing. */
+static int is_empty(Slice value)
+{
+    static const char *const empty[] = {"", "null", "false", "0", "\"\"", "[]", "{}", NULL};
+    return is_one_of(value, empty);
+}
+
+static int take_field(Body *body, int field, Fields *fields)
+{
+    int first = peek(body), taken;
+    char *start = body->out;
+    if (field == MESSAGES) {
+        body->in_messages = 1;
+        taken = take_messages(body, fields);
+        body->in_messages = 0;
+    } else if (field < BEFORE) { /* a system text in parts may carry marks */
+        taken = !(field == SYSTEM && first == '[') && take_value(body, JSON);
+    } else if (first == '"') {
+        taken = take_string(body, TEXT);
+    } else if (field == MODEL) { /* null is none */
+        return first == 'n' && take_word(body, SKIP);
+    } else {
+        fields->has_source = 1;
+        return take_value(body, SKIP);
+    }
+    Slice value = {start, body->out - start};
+    if (field < BEFORE && is_empty(value)) {
+        body->out = start;
+        return taken;
+    }
+    fields->found[field] = value;
+    return taken;
+}
+
+static int take_top(Body *body, Fields *fields)
+{
+    char *start = body->out;
+    Slice name;
+    if (!take_name(body, JSON, &name))
+        return 0;
+    body->out = start;
+    if (is_one_of(name, spaces))
+        return 0;
+    for (int field = 0; field < NAMED; field++) {
+        if (!is(name, named[field]))
+            continue;
+        if (fields->seen & 1u << field)
+            return 0; /* the last would count */
+        fields->seen |= 1u << field;
+        return take_field(body, field, fields);
+    }
+    fields->has_source |= is_one_of(name, sources);
+    return take_value(body, SKIP);
+}
+
+static int take_body(Body *body, Fields *fields)
+{
+    if (!take(body, SKIP, '{') || peek(body) == '}')
+        return 0;
+    do {
+        if (!take_top(body, fields))
+            return 0;
+    } while (take(body, SKIP, ','));
+    return take(body, SKIP, '}') && peek(body) == -1;
+}
+
+/* The parts in a row. */
+static PyObject *join(const Slice *parts, int count)
+{
+    Py_ssize_t size = 0;
+    for (int n = 0; n < count; n++)
+        size += parts[n].size;
+    PyObject *joined = PyBytes_FromStringAndSize(NULL, size);
+    char *to = joined == NULL ? NULL : PyBytes_AsString(joined);
+    for (int n = 0; n < count && to != NULL; n++) {
+        if (parts[n].size)
+            memcpy(to, parts[n].start, (size_t)parts[n].size);
+        to += parts[n].size;
+    }
+    return joined;
+}
+
+/* (model, prompt, end of the first turn), or None where there is no prompt. */
+static PyObject *result(Fields *fields)
+{
+    Slice *found = fields->found, *model = &found[MODEL];
+    int chat = found[MESSAGES].size > 0;
+    const Slice *bare = found[PROMPT].size ? &found[PROMPT] : &found[PLAIN_TEXT];
+    if (!chat && (fields->has_source || bare->size == 0))
+        Py_RETURN_NONE;
+    for (int n = 0; n < BEFORE && chat; n++)
+        fields->turn += found[n].size;
+    PyObject *prompt = chat ? join(found, BEFORE + 1) : join(bare, 1);
+    if (prompt == NULL)
+        return NULL;
+    if (model->start == NULL)
+        return Py_BuildValue("(ONn)", Py_None, prompt, fields->turn);
+    return Py_BuildValue("(s#Nn)", model->start, model->size, prompt, fields->turn);
+}
+
+static PyObject *read_body(PyObject *module, PyObject *bytes)
+{
+    (void)module;
+    if (!PyBytes_CheckExact(bytes)) {
+        PyErr_SetString(PyExc_TypeError, "a body must be bytes");
+        return NULL;
+    }
+    const char *start = PyBytes_AsString(bytes);
+    Py_ssize_t size = PyBytes_Size(bytes);
+    char *scratch = PyMem_Malloc((size_t)size + 1);
+    if (scratch == NULL)
+        return PyErr_NoMemory();
+    Body body = {start, start + size, scratch, 0, 0};
+    Fields fields = {0};
+    PyObject *found = take_body(&body, &fields) ? result(&fields) : Py_NewRef(Py_None);
+    PyMem_Free(scratch);
+    return found;
+}
+
+/* ---- module ---- */
+
+static PyMethodDef functions[] = {
+    {"hash_blocks", inner_hash_blocks, METH_VARARGS, "The chain over a prompt's full blocks."},
+    {"read_body", read_body, METH_O, "(model, prompt, end of the first turn) of a body, or None."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "sglrouter.inner._body", "Bodies and their prompts.", 0, functions,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__body(void)
+{
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,41 @@
+"""The blocks of a prompt, and the chain of hashes over them. Pure.
+
+`_hash.c` has the same chain; this one is used where it was not built.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+# Blocks grow with depth: 4 of them for 2 KB, 50 for 64 KB, 210 for 64 MB.
+_PER_SIZE: Final = 16
+_FIRST_SIZE, _LAST_SIZE = 512, 4 << 20
+
+
+def _block_ends() -> tuple[int, ...]:
+    ends, size, at = [], _FIRST_SIZE, 0
+    while size <= _LAST_SIZE:
+        for _ in range(_PER_SIZE):
+            at += size
+            ends.append(at)
+        size *= 2
+    return tuple(ends)
+
+
+#: Where the n-th block ends, in bytes from the prompt's start.
+BLOCK_ENDS: Final = _block_ends()
+_BLOCKS: Final = tuple(zip((0, *BLOCK_ENDS), BLOCK_ENDS, strict=False))
+
+
+def hash_blocks(data: bytes, length: int, seed: int) -> list[int]:
+    """The hash of each full block in data[:length] and of all before it; 64 bits each."""
+    blocks: list[int] = []
+    digest, add = xxh3_64_intdigest, blocks.append
+    for start, end in _BLOCKS:
+        if end > length:
+            break
+        seed = digest(data[start:end], seed)
+        add(seed)
+    return blocks
