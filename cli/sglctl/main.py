@@ -16,6 +16,7 @@ from sglctl.failure import INTERRUPTED, Failure, failure_of
 from sglctl.options import add_common_options
 
 #: name -> first help line; a module is imported only when its command runs (start-up < 150 ms).
+HELP_NAMES = ["-h", "--help"]
 COMMANDS: dict[str, str] = {
     "apply": "Apply a plan.",
     "completion": "Print shell completion for bash, zsh or fish.",
@@ -66,7 +67,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
     epilog="Start with: sglctl deploy --env local",
 )
 @add_common_options

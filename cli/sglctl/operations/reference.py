@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from sglctl import errors
-from sglctl.main import COMMANDS, cli
+from sglctl.main import COMMANDS, HELP_NAMES, cli
 
 _INTRO = """\
 # sglctl, command by command
@@ -54,7 +54,7 @@ def render() -> str:
     lines += ["", "## Options of every command", "", "Before or after the command's name.", ""]
     lines += [*_options(cli, skip=())]
     common = tuple(parameter.name for parameter in cli.params if parameter.name)
-    with click.Context(cli, info_name="sglctl") as context:
+    with click.Context(cli, info_name="sglctl", help_option_names=HELP_NAMES) as context:
         for name in sorted(COMMANDS):
             command = cli.get_command(context, name)
             assert command is not None
@@ -63,7 +63,7 @@ def render() -> str:
 
 
 def _section(command: click.Command, path: str, common: tuple[str, ...]) -> list[str]:
-    with click.Context(command, info_name=path) as context:
+    with click.Context(command, info_name=path, help_option_names=HELP_NAMES) as context:
         usage = " ".join(command.collect_usage_pieces(context))
     lines = ["", f"## {path}", "", f"`{path} {usage}`", "", *_help(command)]
     if options := list(_options(command, skip=common)):
@@ -88,7 +88,7 @@ def _help(command: click.Command) -> Iterator[str]:
 
 def _options(command: click.Command, skip: tuple[str, ...]) -> Iterator[str]:
     rows = []
-    with click.Context(command, info_name="x") as context:
+    with click.Context(command, info_name="x", help_option_names=HELP_NAMES) as context:
         for parameter in command.get_params(context):
             if parameter.name in (*skip, "help") or not isinstance(parameter, click.Option):
                 continue
