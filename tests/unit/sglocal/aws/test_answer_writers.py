@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from xml_outputs import by_moto, by_writers, outputs, serializer
+from xml_outputs import Fleet, Thing, by_moto, by_writers, outputs, serializer
 
 from sglocal.aws.answers import WrittenAnswers
 
@@ -28,6 +28,25 @@ def test_an_answer_is_the_one_that_moto_writes(
 
 def structure(**members: dict[str, Any]) -> dict[str, Any]:
     return {"type": "structure", "members": members}
+
+
+# What is asked for, by whom it is answered, what it finds.
+ALIASES = {
+    "the name itself": ("Label", {"Label": "x"}),
+    "in Python's way": ("DNSName", {"dns_name": "x"}),
+    "without the shape's name": ("OutId", Thing({"id": "x"})),
+    "without the class's name": ("ThingId", Thing({"id": "x"})),
+    "as the class says, through another object": ("Id", Fleet({"inner": Thing({"id": "x"})})),
+}
+
+
+@pytest.mark.parametrize("why", ALIASES)
+def test_a_value_is_found_where_moto_finds_it(why: str) -> None:
+    key, value = ALIASES[why]
+    shapes = {"Text": TEXT, "Out": structure(**{key: {"shape": "Text"}})}
+    answered = by_writers(WrittenAnswers(), serializer("ec2", shapes, "Out"), value)
+    assert answered == by_moto(serializer("ec2", shapes, "Out"), value)
+    assert f"<{key}>x</{key}>" in answered["body"]
 
 
 NOT_WRITTEN = {

@@ -43,7 +43,9 @@ class Fleet(Thing):
 TEXTS = st.text(st.characters(codec="utf-8", blacklist_categories=("Cs", "Cc")), max_size=6)
 TIMES = st.datetimes(datetime(2001, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "string": st.one_of(TEXTS, st.integers(), st.sampled_from(Colour), st.none()),
+    "string": st.one_of(
+        TEXTS, st.sampled_from(["", '<a> & "b"']), st.integers(), st.sampled_from(Colour), st.none()
+    ),
     "boolean": st.sampled_from([True, False, "true", "False", "TRUE", 1, None]),
     "integer": st.one_of(st.integers(), st.sampled_from(["7", 7.9, True, None])),
     "long": st.integers(),
