@@ -8,7 +8,7 @@ export SGLCTL_ENV = $(ENV)
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "  ENV=local (default), dev, staging, prod: which file of config/environments"
+	@echo; echo "  ENV=local (default), dev, staging, prod, pairs: which file of config/environments"
 
 setup: ## Install what this machine needs (Python packages, tools); quick when done
 	@cli/bootstrap.sh
