@@ -18,10 +18,9 @@ TAIL_PIECES = 4
 class Meter:
     """Passes pieces of an answer on to `sink` and counts them: `sent` in bytes, `events`."""
 
-    def __init__(self) -> None:
-        self.sink: Callable[[bytes], object] | None = None
-        self.sent = self.events = 0
-        self._tail: deque[bytes] | None = None
+    sink: Callable[[bytes], object] | None = None
+    sent = events = 0
+    _tail: deque[bytes] | None = None
 
     def write(self, data: bytes) -> None:
         """Pass bytes on to the client."""

@@ -57,6 +57,8 @@ def account(router: Router, exchange: Exchange, outcome: str, target: str) -> No
     route, key = request.route.label, request.key
     started, first, status = exchange.started, exchange.first_byte_at, exchange.status or 499
     usage = usage_of(exchange)
+    if exchange.admitted:
+        router.limits.release(key)
     model = (exchange.view.model or "")[:200] or None  # clients name models, at any length
     tally = metrics.tallies.get((route, fleet, tier, status, key.name))
     if tally is None:

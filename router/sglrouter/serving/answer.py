@@ -44,7 +44,6 @@ class Answer(Meter):
         priority: Priority = "normal",
     ) -> None:
         """`fleet`: whose model was asked for; metrics go by it. `adapter`: of LoRA, or empty."""
-        super().__init__()
         self.sink = client.transport.write
         self.router = router
         self.client = client
@@ -67,11 +66,14 @@ class Answer(Meter):
         self.phase = "streaming"
         self.status = head.status
         self.first_byte_at = self.router.clock()
+        self.close = request.close or self.router.stopping
         self.event_stream = head.event_stream
-        self._until_close = head.until_close(request.method)
-        dechunked = request.http10 and head.chunked
-        self._close_delimited = self._until_close or dechunked
-        self.close = request.close or self._close_delimited or self.router.stopping
+        dechunked = False
+        if head.length is None:
+            self._until_close = head.until_close(request.method)
+            dechunked = request.http10 and head.chunked
+            self._close_delimited = self._until_close or dechunked
+            self.close = self.close or self._close_delimited
         if self.client.write_paused:
             self.pause()
         marks += b"\r\nx-request-id: " + request.id + b"\r\n"

@@ -59,7 +59,8 @@ class Attempt(Answer, ABC):
         worker.last_chosen = next(self.router.choices)
         if fleet.sick:
             self._probe = worker.breaker.sent(self.router.now)
-        self._aim(worker)
+        self.target = worker
+        worker.in_flight += 1
 
     def _send_pair(self, *, fresh: bool) -> None:
         half, decode = self._half, self.target
@@ -156,7 +157,8 @@ class Attempt(Answer, ABC):
 
     def _release(self) -> None:
         """Close what is open to the target and take back what was counted on it."""
-        self._drop_upstream()
+        if self._upstream is not None or self.connecting is not None:
+            self._drop_upstream()
         if self._half is not None:
             self._half.release()
             self._half, self._paired_body = None, b""
@@ -165,7 +167,8 @@ class Attempt(Answer, ABC):
             return
         target.in_flight -= 1
         if isinstance(target, Worker):
-            self._forget_backlog(target)
+            if self._backlog:
+                self._forget_backlog(target)
             if self._probe:
                 target.breaker.abandoned(self._probe)
                 self._probe = 0

@@ -21,7 +21,7 @@ from sglrouter.fleet.workers import STALE_S, Worker, WorkerSet
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.policy import Policy
-from sglrouter.serving.accounting import account, account_local
+from sglrouter.serving.accounting import account_local
 from sglrouter.serving.attempt import Attempt
 from sglrouter.serving.configured import PolicyMaker, externals_of
 from sglrouter.serving.exchange import Exchange
@@ -190,7 +190,7 @@ class Router:
                 return
             fleet, adapter = found
         key = request.key
-        priority = priority_of(head.priority, key)
+        priority = priority_of(head.priority, key) if head.priority else key.priority
         exchange = Exchange(self, client, request, fleet, view, adapter, priority)
         client.exchange = exchange
         self.exchanges.add(exchange)
@@ -238,12 +238,6 @@ class Router:
         client.finished(close=close)
 
     # what exchanges tell
-
-    def account(self, exchange: Exchange, outcome: str, target: str) -> None:
-        """A request that was routed is over."""
-        if exchange.admitted:
-            self.limits.release(exchange.request.key)
-        account(self, exchange, outcome, target)
 
     def breaker_opened(self, worker: Worker) -> None:
         self.metrics.breaker_opened(worker.fleet)

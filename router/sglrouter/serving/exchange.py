@@ -10,6 +10,7 @@ from __future__ import annotations
 from sglrouter.fleet.peers import Peer
 from sglrouter.fleet.workers import Worker
 from sglrouter.serving import outgoing
+from sglrouter.serving.accounting import account
 from sglrouter.serving.external import ExternalTarget
 from sglrouter.serving.placement import Placement
 from sglrouter.serving.retry import Cause, Step, final_failure, next_step, says_no
@@ -167,9 +168,10 @@ class Exchange(Placement):
 
     def _finish(self, outcome: str) -> None:
         router, worker = self.router, self.target.name.decode() if self.target else ""
-        self._stop_waiting()
+        if self.waits_for is not None:
+            self._stop_waiting()
         router.exchanges.discard(self)
         self.phase = "done"
         self._release()
         self._leave()
-        router.account(self, outcome, worker)
+        account(router, self, outcome, worker)

@@ -107,7 +107,8 @@ class ClientConnection(RequestReader):
         if abort:
             self.transport.abort()
         elif not close:
-            self._kick()
+            if self._ahead or self._read_paused:
+                self._kick()
         elif self.partial or self._fed:
             self._linger()
         else:

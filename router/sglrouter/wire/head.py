@@ -96,15 +96,8 @@ class Head:
         """
         framing = b"content-length: %d\r\n" % body_length if self.framed else b""
         identity = b"" if self.request_id else b"x-request-id: " + request_id + b"\r\n"
-        return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s%s%s\r\n" % (
-            self.method,
-            self.target,
-            host,
-            self.passed,
-            extra,
-            identity,
-            framing,
-        )
+        line = (self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", host, b"\r\n")
+        return b"".join((*line, self.passed, extra, identity, framing, b"\r\n"))
 
 
 def origin_form(target: bytes) -> bytes:
@@ -225,10 +218,7 @@ class ResponseHead:
     chunked: bool
     length: int | None
     keep: bool
-
-    @property
-    def event_stream(self) -> bool:
-        return self.content_type.lower().startswith(b"text/event-stream")
+    event_stream: bool
 
     def bodyless(self, method: bytes) -> bool:
         return method == b"HEAD" or self.status in (204, 304)
@@ -287,4 +277,5 @@ def read_response_head(raw: bytes, status: int, *, keep: bool = False) -> Respon
         chunked=coding.endswith(b"chunked"),
         length=length,
         keep=keep,
+        event_stream=content_type.lower().startswith(b"text/event-stream"),
     )
