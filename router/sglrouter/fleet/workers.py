@@ -72,20 +72,16 @@ class Worker(Target):
         "_own_before",
         "adapters",
         "agent",
-        "backlog",
         "bootstrap_port",
         "breaker",
         "drained_here",
         "failed_reads",
         "fleet",
         "id",
-        "last_chosen",
-        "others",
         "queued",
         "read_at",
         "report",
         "role",
-        "slot",
         "state",
         "told_fleet",
     )
@@ -115,10 +111,6 @@ class Worker(Target):
     @property
     def engine(self) -> Address:
         return self.address
-
-    @property
-    def load(self) -> int:
-        return self.in_flight + self.others
 
     def ready(self, now: float, stale_s: float) -> bool:
         return (

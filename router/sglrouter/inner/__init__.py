@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sglrouter.inner import blocks, ending, form, relay, table
+from sglrouter.inner import blocks, ending, form, relay, table, work
 
 if TYPE_CHECKING:
     from sglrouter.inner.ending import Tally
     from sglrouter.inner.form import Form
     from sglrouter.inner.relay import Meter, Relay
     from sglrouter.inner.table import Table
+    from sglrouter.inner.work import Work
 
 BUILT = False
 if not os.environ.get("SGLROUTER_PURE"):
@@ -42,7 +43,9 @@ if not TYPE_CHECKING:
     Form = _request.Form if BUILT else form.Form
     Table = _inner.Index if BUILT else table.Table
     Tally = _request.Tally if BUILT else ending.Tally
+    Work = _request.Work if BUILT else work.Work
 scan_usage = _inner.scan_usage if BUILT else _read_in_python
+least_work = _request.least_work if BUILT else work.least_work
 request_line = _request.request_line if BUILT else ending.request_line
 read_body = _body.read_body if BUILT else _leave_to_python
 hash_blocks = _body.hash_blocks if BUILT else blocks.hash_blocks
@@ -54,7 +57,9 @@ __all__ = [
     "Relay",
     "Table",
     "Tally",
+    "Work",
     "hash_blocks",
+    "least_work",
     "read_body",
     "request_line",
     "scan_usage",

@@ -1,6 +1,6 @@
 /* What runs once per request, in C: recognising heads and filling them in, counting an ended
  * request and writing its line of the log. Each part has a twin in Python that does the same with
- * any input (form.py, ending.py), used where this was not built.
+ * any input (form.py, work.py, ending.py), used where this was not built.
  * Only the limited API of CPython 3.11 is used: one build serves every later version. */
 
 #define Py_LIMITED_API 0x030b0000
@@ -8,6 +8,7 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#include <structmember.h>
 
 static int expect(Py_ssize_t given, Py_ssize_t wanted, const char *name)
 {
@@ -538,11 +539,216 @@ static PyType_Spec form_spec = {
     "sglrouter.inner._request.Form", sizeof(Form), 0, Py_TPFLAGS_DEFAULT, form_slots,
 };
 
+/* ---- Work: what there is to do on a worker; least_work (work.py) ---- */
+
+enum { IN_FLIGHT, OTHERS, BACKLOG, LAST_CHOSEN, SLOT, FIELDS };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *fields[FIELDS];
+} Work;
+
+static PyTypeObject *work_type;
+static PyObject *work_names[FIELDS], *name_load, *name_get;
+
+static int work_traverse(Work *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    for (int n = 0; n < FIELDS; n++)
+        Py_VISIT(self->fields[n]);
+    return 0;
+}
+
+static int work_clear(Work *self)
+{
+    for (int n = 0; n < FIELDS; n++)
+        Py_CLEAR(self->fields[n]);
+    return 0;
+}
+
+static void work_dealloc(Work *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyObject_GC_UnTrack(self);
+    work_clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* A number of a worker, which has `fields` or is any object with such attributes; -1, and an
+ * exception set, if it has none. */
+static double number_of(PyObject *worker, int field)
+{
+    if (PyObject_TypeCheck(worker, work_type)) {
+        PyObject *number = ((Work *)worker)->fields[field];
+        if (number != NULL)
+            return PyFloat_AsDouble(number);
+        PyErr_SetObject(PyExc_AttributeError, work_names[field]);
+        return -1.0;
+    }
+    PyObject *number = PyObject_GetAttr(worker, work_names[field]);
+    double value = number != NULL ? PyFloat_AsDouble(number) : -1.0;
+    Py_XDECREF(number);
+    return value;
+}
+
+static double load_of(PyObject *worker)
+{
+    if (!PyObject_TypeCheck(worker, work_type)) {
+        PyObject *load = PyObject_GetAttr(worker, name_load);
+        double value = load != NULL ? PyFloat_AsDouble(load) : -1.0;
+        Py_XDECREF(load);
+        return value;
+    }
+    double own = number_of(worker, IN_FLIGHT);
+    if (own == -1.0 && PyErr_Occurred())
+        return -1.0;
+    double others = number_of(worker, OTHERS);
+    return others == -1.0 && PyErr_Occurred() ? -1.0 : own + others;
+}
+
+static PyObject *work_load(Work *self, void *closure)
+{
+    (void)closure;
+    for (int n = IN_FLIGHT; n <= OTHERS; n++)
+        if (self->fields[n] == NULL) {
+            PyErr_SetObject(PyExc_AttributeError, work_names[n]);
+            return NULL;
+        }
+    return PyNumber_Add(self->fields[IN_FLIGHT], self->fields[OTHERS]);
+}
+
+/* burdens.get(worker's slot, 0.0) */
+static double burden_of(PyObject *worker, PyObject *burdens)
+{
+    double slot = number_of(worker, SLOT);
+    if (slot == -1.0 && PyErr_Occurred())
+        return -1.0;
+    PyObject *key = PyLong_FromDouble(slot);
+    PyObject *zero = key != NULL ? PyFloat_FromDouble(0.0) : NULL;
+    PyObject *found =
+        zero != NULL ? PyObject_CallMethodObjArgs(burdens, name_get, key, zero, NULL) : NULL;
+    double burden = found != NULL ? PyFloat_AsDouble(found) : -1.0;
+    Py_XDECREF(key);
+    Py_XDECREF(zero);
+    Py_XDECREF(found);
+    return burden;
+}
+
+#define FAILED(number) ((number) == -1.0 && PyErr_Occurred())
+
+typedef struct {
+    PyObject *burdens;
+    int burdened; /* whether any worker is */
+    double tokens_per_request;
+    PyObject *best;
+    double least;
+} Search;
+
+static int consider(Search *search, PyObject *worker)
+{
+    double backlog = number_of(worker, BACKLOG);
+    if (FAILED(backlog))
+        return -1;
+    double load = load_of(worker);
+    if (FAILED(load))
+        return -1;
+    double cost = backlog + search->tokens_per_request * load;
+    if (cost > search->least)
+        return 0;
+    if (search->burdened) {
+        double burden = burden_of(worker, search->burdens);
+        if (FAILED(burden))
+            return -1;
+        cost += burden;
+    }
+    int better = cost < search->least;
+    if (cost == search->least) {
+        double mine = number_of(worker, LAST_CHOSEN);
+        double theirs = FAILED(mine) ? -1.0 : number_of(search->best, LAST_CHOSEN);
+        if (PyErr_Occurred())
+            return -1;
+        better = mine < theirs;
+    }
+    if (better) {
+        search->best = worker;
+        search->least = cost;
+    }
+    return 0;
+}
+
+static PyObject *least_work(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (!expect(count, 3, "least_work"))
+        return NULL;
+    Py_ssize_t burdened = PyObject_Size(args[1]);
+    double tokens = burdened < 0 ? -1.0 : PyFloat_AsDouble(args[2]);
+    if (FAILED(tokens))
+        return NULL;
+    PyObject *workers = PySequence_Tuple(args[0]); /* the same one, if it is a tuple */
+    if (workers == NULL)
+        return NULL;
+    Py_ssize_t size = PyTuple_Size(workers);
+    PyObject *found = NULL;
+    if (size < 1) {
+        PyErr_SetString(PyExc_IndexError, "there are no workers");
+    } else {
+        Search search = {args[1], burdened > 0, tokens, PyTuple_GetItem(workers, 0), Py_HUGE_VAL};
+        Py_ssize_t n = 0;
+        while (n < size && consider(&search, PyTuple_GetItem(workers, n)) == 0)
+            n++;
+        if (n == size)
+            found = Py_BuildValue("(Od)", search.best, search.least);
+    }
+    Py_DECREF(workers);
+    return found;
+}
+
+static PyMemberDef work_members[] = {
+    {"in_flight", T_OBJECT_EX, offsetof(Work, fields[IN_FLIGHT]), 0, NULL},
+    {"others", T_OBJECT_EX, offsetof(Work, fields[OTHERS]), 0, NULL},
+    {"backlog", T_OBJECT_EX, offsetof(Work, fields[BACKLOG]), 0, NULL},
+    {"last_chosen", T_OBJECT_EX, offsetof(Work, fields[LAST_CHOSEN]), 0, NULL},
+    {"slot", T_OBJECT_EX, offsetof(Work, fields[SLOT]), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyGetSetDef work_properties[] = {
+    {"load", (getter)work_load, NULL, "All requests on it.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyType_Slot work_slots[] = {
+    {Py_tp_traverse, work_traverse}, {Py_tp_clear, work_clear},     {Py_tp_dealloc, work_dealloc},
+    {Py_tp_members, work_members},   {Py_tp_getset, work_properties}, {0, NULL},
+};
+static PyType_Spec work_spec = {
+    "sglrouter.inner._request.Work", sizeof(Work), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, work_slots,
+};
+
+/* The names its search needs; kept for the life of the process. */
+static int name_work(PyObject *module)
+{
+    static const char *const names[FIELDS] = {"in_flight", "others", "backlog", "last_chosen",
+                                              "slot"};
+    for (int n = 0; n < FIELDS; n++)
+        if ((work_names[n] = PyUnicode_InternFromString(names[n])) == NULL)
+            return -1;
+    name_load = PyUnicode_InternFromString("load");
+    name_get = PyUnicode_InternFromString("get");
+    work_type = (PyTypeObject *)PyType_FromSpec(&work_spec);
+    if (name_load == NULL || name_get == NULL || work_type == NULL)
+        return -1;
+    return PyModule_AddObjectRef(module, "Work", (PyObject *)work_type);
+}
+
 /* ---- module ---- */
 
 static PyMethodDef functions[] = {
     {"request_line", (PyCFunction)(void (*)(void))request_line, METH_FASTCALL,
      "A request's line of the log."},
+    {"least_work", (PyCFunction)(void (*)(void))least_work, METH_FASTCALL,
+     "(the worker with the least work, how much)"},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {
@@ -564,7 +770,7 @@ PyMODINIT_FUNC PyInit__request(void)
 {
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (add_type(module, &form_spec, "Form") < 0 ||
-                           add_type(module, &tally_spec, "Tally") < 0))
+                           add_type(module, &tally_spec, "Tally") < 0 || name_work(module) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -1,5 +1,8 @@
+from collections.abc import Mapping, Sequence
+
 from sglrouter.inner.ending import Buckets, Cells, Used
 from sglrouter.inner.form import Read
+from sglrouter.inner.work import B
 
 class Form:
     def __init__(
@@ -35,3 +38,16 @@ def request_line(
     extra: bytes,
     /,
 ) -> bytes: ...
+
+class Work:
+    in_flight: int
+    others: int
+    backlog: int
+    last_chosen: int
+    slot: int
+    @property
+    def load(self) -> int: ...
+
+def least_work(
+    workers: Sequence[B], burdens: Mapping[int, float], tokens_per_request: int, /
+) -> tuple[B, float]: ...

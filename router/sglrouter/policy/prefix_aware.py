@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from xxhash import xxh3_64_intdigest
 
+from sglrouter.inner import least_work
 from sglrouter.models import PolicyName
 from sglrouter.policy.base import C, Candidate, Choice, Request
 from sglrouter.policy.history import History
@@ -104,7 +105,7 @@ class PrefixAware:
         """The worker with the first token soonest, and its cost; equals take turns."""
         burdens, paces = self.history.burdens, self.history.paces
         if not (depths or paces):
-            best, least = _least_work(workers, burdens)
+            best, least = least_work(workers, burdens, TOKENS_PER_REQUEST)
             return best, least + tokens
         best, least = workers[0], float("inf")
         for worker in workers:
@@ -147,19 +148,6 @@ def _holders(workers: Sequence[C], depths: Mapping[int, int], least: float) -> S
     if longest <= least:
         return ()
     return [worker for worker, tokens in held if tokens >= ALMOST * longest]
-
-
-def _least_work(workers: Sequence[C], burdens: Mapping[int, float]) -> tuple[C, float]:
-    """`_cheapest` of a prompt that nobody knows, where all are equally fast: most cold ones."""
-    best, least = workers[0], float("inf")
-    for worker in workers:
-        cost: float = worker.backlog + TOKENS_PER_REQUEST * worker.load
-        if cost > least:  # a burden only adds to it
-            continue
-        cost += burdens.get(worker.slot, 0.0)
-        if cost < least or (cost == least and worker.last_chosen < best.last_chosen):
-            best, least = worker, cost
-    return best, least
 
 
 def _overload(workers: Sequence[Candidate]) -> float:

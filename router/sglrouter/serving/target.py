@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sglrouter.inner import Work
+
 if TYPE_CHECKING:
     import ssl
 
@@ -13,14 +15,14 @@ if TYPE_CHECKING:
     from sglrouter.wire.upstream import Upstream
 
 
-class Target:
+class Target(Work):
     """`name` is what x-sglctl-worker says, `idle` its kept-alive connections, newest last.
 
     `in_flight` counts this process's requests on it and nothing else does.
     A target that is `removed` keeps its requests and gets no connection kept alive.
     """
 
-    __slots__ = ("address", "host_header", "idle", "in_flight", "name", "removed", "tls")
+    __slots__ = ("address", "host_header", "idle", "name", "removed", "tls")
 
     def __init__(self, name: bytes, address: Address, tls: ssl.SSLContext | None = None) -> None:
         self.name = name

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
+import weakref
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sglrouter.inner import ending, form
+from sglrouter.inner import ending, form, work
 from sglrouter.telemetry import metrics as telemetry
 from sglrouter.telemetry.families import render
 from sglrouter.telemetry.metrics import Metrics
@@ -189,3 +191,65 @@ def test_a_form_that_cannot_be_is_refused(arguments: tuple[Any, ...]):
     for make in (_request.Form, form.Form):
         with pytest.raises(ValueError, match=r"value"):
             make(*arguments)
+
+
+# work
+
+a_worker = st.tuples(
+    st.integers(0, 5), st.integers(0, 5), st.integers(0, 400), st.integers(0, 3), st.integers(1, 6)
+)
+
+
+def worker_of(make: Any, drawn: tuple[int, ...]) -> Any:
+    worker = make()
+    worker.in_flight, worker.others, worker.backlog, worker.last_chosen, worker.slot = drawn
+    return worker
+
+
+@needs_c
+@given(
+    st.lists(a_worker, min_size=1, max_size=8),
+    st.dictionaries(st.integers(1, 6), st.floats(0, 100), max_size=6),
+    st.sampled_from([list, tuple]),
+)
+def test_the_least_work_is_found_alike(
+    drawn: list[tuple[int, ...]], burdens: dict[int, float], sequence: type
+):
+    """Also among workers that are not made in C."""
+    places = []
+    for make, find in (
+        (work.Work, work.least_work),
+        (work.Work, _request.least_work),
+        (_request.Work, _request.least_work),
+        (_request.Work, work.least_work),
+    ):
+        workers = sequence([worker_of(make, one) for one in drawn])
+        found, least = find(workers, burdens, 60)
+        places.append((next(n for n, one in enumerate(workers) if one is found), least))
+    assert len(set(places)) == 1
+
+
+@needs_c
+def test_workers_without_numbers_are_refused():
+    for workers in ([], [object()], [_request.Work()], [work.Work()], 3):
+        with pytest.raises((AttributeError, IndexError, TypeError)):
+            _request.least_work(workers, {}, 60)  # type: ignore[type-var,arg-type]
+    with pytest.raises(AttributeError):
+        _ = _request.Work().load
+    strange = worker_of(_request.Work, (0, 0, 0, 0, 1))
+    strange.backlog = "much"
+    with pytest.raises(TypeError):
+        _request.least_work([strange], {}, 60)
+
+
+@needs_c
+def test_a_worker_that_refers_to_itself_is_collected():
+    class Kept(_request.Work):
+        __slots__ = ("__weakref__",)
+
+    one = Kept()
+    one.backlog = one  # type: ignore[assignment]
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
