@@ -54,7 +54,10 @@ class PrefixAware:
         blocks, tokens = prompt.blocks, prompt.tokens
         match = self.index.match(blocks)
         depths = match.depths()
-        worker, reason = self._decide(workers, prompt, depths)
+        if depths or not self.alone:
+            worker, reason = self._decide(workers, prompt, depths)
+        else:
+            worker, reason = self._cheapest(workers, depths, tokens)[0], "cold"
         slot = worker.slot
         self.index.record(blocks, match, slot)
         matched = TOKENS_AT[depths[slot]] if slot in depths else 0

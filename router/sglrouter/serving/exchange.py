@@ -36,18 +36,15 @@ class Exchange(Placement):
         if isinstance(target, Worker):
             if status < 300 and connection.response.event_stream:
                 self._observe_stream(target)
-            self._forget_backlog(target)
-        if status < 500:
-            self._praise(target)
-        return self._head(connection, outgoing.marks(self, raw))
-
-    def _praise(self, target: Target | None) -> None:
-        if isinstance(target, Worker):
-            target.breaker.succeeded()
-        elif isinstance(target, Peer):
+            if self._backlog:
+                self._forget_backlog(target)
+            if status < 500:
+                target.breaker.succeeded()
+        elif isinstance(target, Peer) and status < 500:
             self.router.metrics.hop("answered")
-        if self._suspect is not None:  # another worker did what it could not
+        if self._suspect is not None and status < 500:  # another worker did what it could not
             self._blame(self._suspect)
+        return self._head(connection, outgoing.marks(self, raw))
 
     def _asks_again(self, target: Target | None, status: int) -> bool:
         if not isinstance(target, Worker):

@@ -216,5 +216,5 @@ class Placement(Attempt):
         fleet, self.place = self.place, None
         if fleet is not None:
             fleet.in_flight -= 1
-            if fleet.queue:
+            if fleet.queue.count:
                 self.router.pump(fleet)

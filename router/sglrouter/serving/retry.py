@@ -54,7 +54,8 @@ class RetryBudget:
     tokens: float = 100.0
 
     def deposit(self) -> None:
-        self.tokens = min(self.cap, self.tokens + self.per_request)
+        if self.tokens < self.cap:
+            self.tokens = min(self.cap, self.tokens + self.per_request)
 
     def has_some(self) -> bool:
         return self.tokens >= 1.0

@@ -64,6 +64,7 @@ class BadHeadError(Exception):
 class Head:
     """`passed` are header lines for the worker, each ending in CRLF; `credential` the API key.
 
+    `start`: the line for the worker, and the name of Host behind it.
     `framed`: a length or a coding was announced; `content_length` is None in a remembered head,
     whose body has its own. `credentials`: the lines that held the key, for another router.
     `session`, `hop`, `priority`: values as sent, empty without the header.
@@ -72,6 +73,7 @@ class Head:
 
     method: bytes
     target: bytes
+    start: bytes
     passed: bytes
     content_type: bytes
     content_length: int | None
@@ -94,10 +96,10 @@ class Head:
 
         A chunked body has become one of known length.
         """
-        framing = b"content-length: %d\r\n" % body_length if self.framed else b""
-        identity = b"" if self.request_id else b"x-request-id: " + request_id + b"\r\n"
-        line = (self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", host, b"\r\n")
-        return b"".join((*line, self.passed, extra, identity, framing, b"\r\n"))
+        framing = b"content-length: %d\r\n\r\n" % body_length if self.framed else b"\r\n"
+        if not self.request_id:
+            extra += b"x-request-id: " + request_id + b"\r\n"
+        return b"".join((self.start, host, b"\r\n", self.passed, extra, framing))
 
 
 def origin_form(target: bytes) -> bytes:
@@ -168,6 +170,7 @@ def read_head(
     return Head(
         method=method,
         target=target,
+        start=b"%s %s HTTP/1.1\r\nhost: " % (method, target),
         passed=b"".join([line for lower, line in passed if lower not in dropped]),
         content_type=_first(special, b"content-type"),
         content_length=length,

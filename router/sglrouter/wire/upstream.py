@@ -186,20 +186,20 @@ class Upstream(Relay, asyncio.Protocol):
 
     def _release(self, exchange: Receiver) -> None:
         self.exchange = self.fast = None
-        target = self.target
+        target, transport = self.target, self.transport
         if (
             self._keep
             and not target.removed
             and self.address is target.address
             and len(target.idle) < MAX_IDLE
-            and not self.transport.is_closing()
+            and not transport.is_closing()
         ):
             self.reused = True
             self.idle_since = exchange.router.now
-            self.transport.resume_reading()
+            transport.resume_reading()
             target.idle.append(self)
         else:
-            self.transport.close()
+            transport.close()
         exchange.completed()
 
 
