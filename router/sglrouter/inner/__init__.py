@@ -33,7 +33,7 @@ def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
     return None
 
 
-def _leave_to_python(body: bytes) -> tuple[str | None, bytes, int] | None:
+def _leave_to_python(body: bytes) -> tuple[str | None, bytes, int, int, int] | None:
     """The twin of C's `read_body`: it leaves every body to orjson and `policy.prompt`."""
     return None
 

@@ -1,9 +1,9 @@
-/* A request's body read in one pass, and a prompt's chain of hashes (body.py has the twins).
+/* A request's body read in one pass.
  *
  * read_body takes the usual body and nothing else: what it takes is JSON that orjson takes too, and
- * it gives the bytes that policy/prompt.py would have hashed. Whatever it does not know (media,
- * fractions inside a prompt, deep nesting, a name twice, anything that is not JSON) it leaves to
- * Python, which alone refuses. Output is never longer than the input it was read from. */
+ * it finds the bytes that policy/prompt.py would have hashed: in the body itself, if the client
+ * wrote them as orjson does. Whatever it does not know (media, fractions inside a prompt, deep
+ * nesting, a name twice, anything that is not JSON) it leaves to Python, which alone refuses. */
 
 #include "_hash.h"
 
@@ -16,16 +16,17 @@
 enum { DEPTH = 48, MEMBERS = 32, DIGITS = 18 };
 
 typedef enum {
-    SKIP, /* looked at, not written */
-    JSON, /* written as orjson writes it */
-    TEXT, /* a string's own bytes */
+    SKIP, /* looked at only */
+    JSON, /* wanted as orjson writes it */
+    TEXT, /* a string of which the content is wanted */
 } Mode;
 
+/* What is wanted is a slice of the input until something in it must be written otherwise: then
+ * what was read so far is copied out, and `run` begins behind it. Never longer than the input. */
 typedef struct {
-    const char *at, *end;
-    char *out;
-    int depth;
-    int in_messages;
+    const char *at, *end, *run;
+    char *out, *slice;
+    int depth, in_messages;
 } Body;
 
 typedef struct {
@@ -179,27 +180,44 @@ static int is_short(const char *at, const char *end)
     return at < end && *at > 0 && letters[(uint8_t)*at & 0x7f];
 }
 
+static void copy_out(Body *body, const char *end)
+{
+    memcpy(body->out, body->run, (size_t)(end - body->run));
+    body->out += end - body->run;
+}
+
+static void begin(Body *body, const char *start)
+{
+    body->slice = body->out;
+    body->run = start;
+}
+
+/* Bytes of the slice so far. */
+static Py_ssize_t sliced(const Body *body)
+{
+    return body->out - body->slice + (body->at - body->run);
+}
+
+static Slice finish(Body *body, const char *end)
+{
+    if (body->out == body->slice)
+        return (Slice){body->run, end - body->run};
+    copy_out(body, end);
+    return (Slice){body->slice, body->out - body->slice};
+}
+
 /* A string, at its opening quote. */
 static int take_string(Body *body, Mode mode)
 {
-    const char *run = body->at++; /* what is written as it stands begins here */
-    char *out = body->out;
-    if (mode == TEXT)
-        run++;
+    body->at++;
     for (;;) {
         const char *at = plain(body->at, body->end);
         if (at == body->end)
             return 0;
         uint8_t byte = (uint8_t)*at;
-        if (byte == '"') {
-            body->at = at + 1;
-            if (mode != SKIP) {
-                size_t size = (size_t)(at - run) + (mode == JSON);
-                memcpy(out, run, size);
-                body->out = out + size;
-            }
+        body->at = at + 1;
+        if (byte == '"')
             return 1;
-        }
         if (byte > 0x7f) {
             int size = sequence(at, body->end);
             if (size == 0)
@@ -209,7 +227,6 @@ static int take_string(Body *body, Mode mode)
         }
         if (byte != '\\')
             return 0;
-        body->at = at + 1;
         if (mode != TEXT && is_short(body->at, body->end)) {
             body->at++;
             continue;
@@ -219,42 +236,38 @@ static int take_string(Body *body, Mode mode)
             return 0;
         if (mode == SKIP)
             continue;
-        memcpy(out, run, (size_t)(at - run));
-        out += at - run;
-        out = mode == JSON ? put_json(out, code) : put_utf8(out, code);
-        run = body->at;
+        copy_out(body, at);
+        body->out = mode == JSON ? put_json(body->out, code) : put_utf8(body->out, code);
+        body->run = body->at;
     }
 }
 
 /* ---- values ---- */
 
-static void skip_space(Body *body)
+static void skip_space(Body *body, Mode mode)
 {
     const char *at = body->at;
     while (at < body->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
         at++;
+    if (mode == JSON && at > body->at) {
+        copy_out(body, body->at);
+        body->run = at;
+    }
     body->at = at;
-}
-
-static void put(Body *body, Mode mode, char byte)
-{
-    if (mode == JSON)
-        *body->out++ = byte;
 }
 
 static int take(Body *body, Mode mode, char byte)
 {
-    skip_space(body);
+    skip_space(body, mode);
     if (body->at == body->end || *body->at != byte)
         return 0;
     body->at++;
-    put(body, mode, byte);
     return 1;
 }
 
-static int peek(Body *body)
+static int peek(Body *body, Mode mode)
 {
-    skip_space(body);
+    skip_space(body, mode);
     return body->at == body->end ? -1 : (uint8_t)*body->at;
 }
 
@@ -265,7 +278,7 @@ static const char *digits(const char *at, const char *end)
     return at;
 }
 
-/* A number without an exponent; one that is written has no fraction either. */
+/* A number without an exponent; one that is wanted has no fraction either. */
 static int take_number(Body *body, Mode mode)
 {
     const char *start = body->at, *whole = start + (*start == '-'), *at = digits(whole, body->end);
@@ -279,25 +292,17 @@ static int take_number(Body *body, Mode mode)
         if (at == fraction)
             return 0;
     }
-    if (mode == JSON) {
-        memcpy(body->out, start, (size_t)(at - start));
-        body->out += at - start;
-    }
     body->at = at;
     return 1;
 }
 
-static int take_word(Body *body, Mode mode)
+static int take_word(Body *body)
 {
     static const char *const words[] = {"true", "false", "null"};
     for (int n = 0; n < 3; n++) {
         size_t size = strlen(words[n]);
         if ((size_t)(body->end - body->at) < size || memcmp(body->at, words[n], size) != 0)
             continue;
-        if (mode == JSON) {
-            memcpy(body->out, words[n], size);
-            body->out += size;
-        }
         body->at += size;
         return 1;
     }
@@ -319,16 +324,22 @@ static int is_one_of(Slice text, const char *const *names)
 
 static int take_value(Body *body, Mode mode);
 
-/* A member's name and colon; `name` is as it was written, with its quotes. */
+/* A string without escapes as it stands, with its quotes: equal ones have equal bytes. */
+static int is_plain(Slice text)
+{
+    return memchr(text.start, '\\', (size_t)text.size) == NULL;
+}
+
+/* A member's name and colon; a name with escapes is none that we know. */
 static int take_name(Body *body, Mode mode, Slice *name)
 {
-    if (peek(body) != '"')
+    if (peek(body, mode) != '"')
         return 0;
-    char *start = body->out;
-    if (!take_string(body, mode))
+    const char *start = body->at;
+    if (!take_string(body, SKIP))
         return 0;
-    *name = (Slice){start, body->out - start};
-    return take(body, mode, ':');
+    *name = (Slice){start, body->at - start};
+    return is_plain(*name) && take(body, mode, ':');
 }
 
 /* A value that stands in a message under `name`. Python replaces media and drops marks, and it
@@ -339,10 +350,11 @@ static int take_known(Body *body, Slice name, Slice *value)
         "\"text\"",     "\"input_text\"", "\"output_text\"", "\"message\"",
         "\"function\"", "\"tool_use\"",   "\"tool_result\"", NULL,
     };
-    value->start = body->out;
+    peek(body, JSON);
+    value->start = body->at;
     if (is(name, "\"cache_control\"") || !take_value(body, JSON))
         return 0;
-    value->size = body->out - value->start;
+    value->size = body->at - value->start;
     return !is(name, "\"type\"") || is_one_of(*value, types);
 }
 
@@ -362,9 +374,10 @@ static int take_member(Body *body, Mode mode, Slice *names, int count, Slice *ro
         return take_value(body, mode);
     if (!take_known(body, *name, &value))
         return 0;
-    if (role != NULL && is(*name, "\"role\""))
-        *role = value;
-    return 1;
+    if (role == NULL || !is(*name, "\"role\""))
+        return 1;
+    *role = value;
+    return is_plain(value);
 }
 
 /* An object, at its brace. `role` (or NULL) gets the value of the member of that name. */
@@ -404,7 +417,7 @@ static int take_list(Body *body, Mode mode)
 
 static int take_value(Body *body, Mode mode)
 {
-    switch (peek(body)) {
+    switch (peek(body, mode)) {
     case -1:
         return 0;
     case '"':
@@ -416,7 +429,7 @@ static int take_value(Body *body, Mode mode)
     case 't':
     case 'f':
     case 'n':
-        return take_word(body, mode);
+        return take_word(body);
     default:
         return take_number(body, mode);
     }
@@ -446,19 +459,23 @@ typedef struct {
 /* The messages: a list that begins with an object. */
 static int take_messages(Body *body, Fields *fields)
 {
-    const char *start = body->out;
-    if (!take(body, JSON, '[') || peek(body) != '{')
+    if (!take(body, JSON, '[') || peek(body, JSON) != '{')
         return 0;
+    body->in_messages = 1;
     do {
         Slice role = {"", 0};
-        if (!(peek(body) == '{' ? take_object(body, JSON, &role) : take_value(body, JSON)))
+        int first = peek(body, JSON);
+        if (!(first == '{' ? take_object(body, JSON, &role) : take_value(body, JSON)))
             return 0;
         if (fields->turn == 0 && is(role, "\"user\""))
-            fields->turn = body->out - start;
+            fields->turn = sliced(body);
     } while (take(body, JSON, ','));
+    body->in_messages = 0;
+    if (!take(body, JSON, ']'))
+        return 0;
     if (fields->turn == 0)
-        fields->turn = body->out - start;
-    return take(body, JSON, ']');
+        fields->turn = sliced(body) - 1;
+    return 1;
 }
 
 /* What Python takes for nothing. */
@@ -470,39 +487,32 @@ static int is_empty(Slice value)
 
 static int take_field(Body *body, int field, Fields *fields)
 {
-    int first = peek(body), taken;
-    char *start = body->out;
+    int first = peek(body, SKIP), taken, is_text = field >= MODEL && first == '"';
+    begin(body, body->at + is_text);
     if (field == MESSAGES) {
-        body->in_messages = 1;
         taken = take_messages(body, fields);
-        body->in_messages = 0;
     } else if (field < BEFORE) { /* a system text in parts may carry marks */
         taken = !(field == SYSTEM && first == '[') && take_value(body, JSON);
-    } else if (first == '"') {
+    } else if (is_text) {
         taken = take_string(body, TEXT);
     } else if (field == MODEL) { /* null is none */
-        return first == 'n' && take_word(body, SKIP);
+        return first == 'n' && take_word(body);
     } else {
         fields->has_source = 1;
         return take_value(body, SKIP);
     }
-    Slice value = {start, body->out - start};
-    if (field < BEFORE && is_empty(value)) {
-        body->out = start;
-        return taken;
-    }
-    fields->found[field] = value;
-    return taken;
+    if (!taken)
+        return 0;
+    Slice value = finish(body, body->at - is_text);
+    if (field >= BEFORE || !is_empty(value))
+        fields->found[field] = value;
+    return 1;
 }
 
 static int take_top(Body *body, Fields *fields)
 {
-    char *start = body->out;
     Slice name;
-    if (!take_name(body, JSON, &name))
-        return 0;
-    body->out = start;
-    if (is_one_of(name, spaces))
+    if (!take_name(body, SKIP, &name) || is_one_of(name, spaces))
         return 0;
     for (int field = 0; field < NAMED; field++) {
         if (!is(name, named[field]))
@@ -518,13 +528,13 @@ static int take_top(Body *body, Fields *fields)
 
 static int take_body(Body *body, Fields *fields)
 {
-    if (!take(body, SKIP, '{') || peek(body) == '}')
+    if (!take(body, SKIP, '{') || peek(body, SKIP) == '}')
         return 0;
     do {
         if (!take_top(body, fields))
             return 0;
     } while (take(body, SKIP, ','));
-    return take(body, SKIP, '}') && peek(body) == -1;
+    return take(body, SKIP, '}') && peek(body, SKIP) == -1;
 }
 
 /* The parts in a row. */
@@ -543,22 +553,32 @@ static PyObject *join(const Slice *parts, int count)
     return joined;
 }
 
-/* (model, prompt, end of the first turn), or None where there is no prompt. */
-static PyObject *result(Fields *fields)
+/* (model, bytes, where in them the prompt begins, its size, end of the first turn), or None where
+ * there is no prompt. */
+static PyObject *result(PyObject *body, Fields *fields)
 {
     Slice *found = fields->found, *model = &found[MODEL];
     int chat = found[MESSAGES].size > 0;
-    const Slice *bare = found[PROMPT].size ? &found[PROMPT] : &found[PLAIN_TEXT];
-    if (!chat && (fields->has_source || bare->size == 0))
+    Slice whole = chat ? found[MESSAGES] : found[PROMPT].size ? found[PROMPT] : found[PLAIN_TEXT];
+    if (!chat && (fields->has_source || whole.size == 0))
         Py_RETURN_NONE;
+    Py_ssize_t before = 0;
     for (int n = 0; n < BEFORE && chat; n++)
-        fields->turn += found[n].size;
-    PyObject *prompt = chat ? join(found, BEFORE + 1) : join(bare, 1);
-    if (prompt == NULL)
-        return NULL;
+        before += found[n].size;
+    const char *text = PyBytes_AsString(body);
+    Py_ssize_t start = 0;
+    if (before == 0 && whole.start >= text && whole.start < text + PyBytes_Size(body)) {
+        start = whole.start - text;
+        Py_INCREF(body);
+    } else {
+        body = before ? join(found, BEFORE + 1) : join(&whole, 1);
+        if (body == NULL)
+            return NULL;
+    }
+    Py_ssize_t size = before + whole.size, turn = chat ? before + fields->turn : 0;
     if (model->start == NULL)
-        return Py_BuildValue("(ONn)", Py_None, prompt, fields->turn);
-    return Py_BuildValue("(s#Nn)", model->start, model->size, prompt, fields->turn);
+        return Py_BuildValue("(ONnnn)", Py_None, body, start, size, turn);
+    return Py_BuildValue("(s#Nnnn)", model->start, model->size, body, start, size, turn);
 }
 
 static PyObject *read_body(PyObject *module, PyObject *bytes)
@@ -573,9 +593,9 @@ static PyObject *read_body(PyObject *module, PyObject *bytes)
     char *scratch = PyMem_Malloc((size_t)size + 1);
     if (scratch == NULL)
         return PyErr_NoMemory();
-    Body body = {start, start + size, scratch, 0, 0};
+    Body body = {start, start + size, start, scratch, scratch, 0, 0};
     Fields fields = {0};
-    PyObject *found = take_body(&body, &fields) ? result(&fields) : Py_NewRef(Py_None);
+    PyObject *found = take_body(&body, &fields) ? result(bytes, &fields) : Py_NewRef(Py_None);
     PyMem_Free(scratch);
     return found;
 }
@@ -584,7 +604,7 @@ static PyObject *read_body(PyObject *module, PyObject *bytes)
 
 static PyMethodDef functions[] = {
     {"hash_blocks", inner_hash_blocks, METH_VARARGS, "The chain over a prompt's full blocks."},
-    {"read_body", read_body, METH_O, "(model, prompt, end of the first turn) of a body, or None."},
+    {"read_body", read_body, METH_O, "Where a body's prompt is, and its model; None: see Python."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

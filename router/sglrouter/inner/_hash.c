@@ -103,23 +103,27 @@ static uint64_t hash_long(const uint8_t *data, size_t size, uint64_t seed)
     return merge(lanes, secret + 11, size * PRIME64_1);
 }
 
-/* (data, length, seed) → the hash of each full block in data[:length] and all before it. */
+/* (data, start, size, seed) → the hash of each full block in data[start:start + size] and of all
+ * before it. */
 PyObject *inner_hash_blocks(PyObject *module, PyObject *args)
 {
     (void)module;
     const char *data;
-    Py_ssize_t size, length;
+    Py_ssize_t length, start, size;
     unsigned long long seed;
-    if (!PyArg_ParseTuple(args, "y#nK", &data, &size, &length, &seed))
+    if (!PyArg_ParseTuple(args, "y#nnK", &data, &length, &start, &size, &seed))
         return NULL;
-    if (length > size)
-        length = size;
+    if (start < 0 || start > length || size > length - start) {
+        PyErr_SetString(PyExc_ValueError, "the prompt is not inside the data");
+        return NULL;
+    }
+    data += start;
     PyObject *blocks = PyList_New(0);
     if (blocks == NULL)
         return NULL;
     Py_ssize_t at = 0;
     for (Py_ssize_t step = FIRST_SIZE; step <= LAST_SIZE; step *= 2)
-        for (int n = 0; n < PER_SIZE && at + step <= length; n++, at += step) {
+        for (int n = 0; n < PER_SIZE && at + step <= size; n++, at += step) {
             seed = hash_long((const uint8_t *)data + at, (size_t)step, seed);
             PyObject *hash = PyLong_FromUnsignedLongLong(seed);
             int failed = hash == NULL || PyList_Append(blocks, hash) < 0;

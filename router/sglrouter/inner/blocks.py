@@ -29,13 +29,15 @@ BLOCK_ENDS: Final = _block_ends()
 _BLOCKS: Final = tuple(zip((0, *BLOCK_ENDS), BLOCK_ENDS, strict=False))
 
 
-def hash_blocks(data: bytes, length: int, seed: int) -> list[int]:
-    """The hash of each full block in data[:length] and of all before it; 64 bits each."""
+def hash_blocks(data: bytes, start: int, size: int, seed: int) -> list[int]:
+    """The hash of each full block in data[start:start + size] and of all before it, of 64 bits."""
+    if start < 0 or start + max(size, 0) > len(data):
+        raise ValueError("the prompt is not inside the data")
     blocks: list[int] = []
     digest, add = xxh3_64_intdigest, blocks.append
-    for start, end in _BLOCKS:
-        if end > length:
+    for begin, end in _BLOCKS:
+        if end > size:
             break
-        seed = digest(data[start:end], seed)
+        seed = digest(data[start + begin : start + end], seed)
         add(seed)
     return blocks

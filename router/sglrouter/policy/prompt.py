@@ -88,18 +88,23 @@ def read_prompt(document: Mapping[str, Any] | None, body: bytes) -> Prompt:
         return _of_bytes(body, len(body), seed)
 
 
-def of_text(model: str | None, data: bytes, turn: int) -> Prompt:
-    """The same of what `inner.read_body` found: a bare prompt's text, or, with `turn` above 0,
-    what comes before the messages and they, of which the first user's ends there."""
+def of_found(model: str | None, data: bytes, start: int, size: int, turn: int) -> Prompt:
+    """The same of what `inner.read_body` found: the prompt's bytes are data[start:start + size].
+
+    `turn`: where in them the first user's message ends; 0: it is a bare prompt.
+    """
     seed = 0 if model is None else _name_seed(model)
     if not turn:
-        return _of_bytes(data, len(data), seed)
-    blocks = hash_blocks(data, len(data) - 1, seed)
-    return Prompt(len(data) // BYTES_PER_TOKEN, blocks, partial(_turn_hash, data, turn, seed))
+        first = data[start : start + min(size, _BARE_START)]
+        conversation = partial(xxh3_64_intdigest, first, seed)
+    else:
+        conversation = partial(_turn_hash, data, start, turn, seed)
+    blocks = hash_blocks(data, start, size - 1 if turn else size, seed)
+    return Prompt(size // BYTES_PER_TOKEN, blocks, conversation)
 
 
-def _turn_hash(data: bytes, turn: int, seed: int) -> int:
-    return xxh3_64_intdigest(data[:turn] + b"]", seed)
+def _turn_hash(data: bytes, start: int, turn: int, seed: int) -> int:
+    return xxh3_64_intdigest(data[start : start + turn] + b"]", seed)
 
 
 def _seed(document: Mapping[str, Any]) -> int:
@@ -144,7 +149,7 @@ def _encode(value: Any) -> bytes:
 def _of_messages(document: Mapping[str, Any], messages: list[Any], seed: int) -> Prompt:
     data = _start(document) + _encode(_settled(messages))
     # Without the closing bracket, so that a later turn's text begins with this one's.
-    blocks = hash_blocks(data, len(data) - 1, seed)
+    blocks = hash_blocks(data, 0, len(data) - 1, seed)
     conversation = partial(_message_conversation, document, messages, seed)
     return Prompt(len(data) // BYTES_PER_TOKEN, blocks, conversation)
 
@@ -237,6 +242,6 @@ def _of_bytes(data: bytes, total: int, seed: int) -> Prompt:
     start = data[:_BARE_START]
     return Prompt(
         total // BYTES_PER_TOKEN,
-        hash_blocks(data, len(data), seed),
+        hash_blocks(data, 0, len(data), seed),
         partial(xxh3_64_intdigest, start, seed),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from sglrouter import inner
-from sglrouter.policy.prompt import Prompt, of_text, read_prompt
+from sglrouter.policy.prompt import Prompt, of_found, read_prompt
 from sglrouter.wire.head import Head
 from sglrouter.wire.replies import Failure
 
@@ -34,7 +34,7 @@ class RequestView:
         document: Mapping[str, Any] | None,
         model: str | None,
         session: bytes = b"",
-        found: tuple[bytes, int] | None = None,
+        found: tuple[bytes, int, int, int] | None = None,
     ) -> None:
         self.path = path
         self.body = body
@@ -60,7 +60,7 @@ class RequestView:
             if self._found is None:
                 self._prompt = read_prompt(self._document, self.body)
             else:
-                self._prompt = of_text(self.model, *self._found)
+                self._prompt = of_found(self.model, *self._found)
         return self._prompt
 
 
