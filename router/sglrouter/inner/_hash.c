@@ -54,7 +54,8 @@ static void accumulate(uint64_t *lanes, const uint8_t *data, const uint8_t *secr
             __m128i value = _mm_loadu_si128((const __m128i *)data + n);
             __m128i keyed = value ^ _mm_loadu_si128((const __m128i *)secret + n);
             __m128i product = _mm_mul_epu32(keyed, _mm_srli_epi64(keyed, 32));
-            sums[n] += product + _mm_shuffle_epi32(value, _MM_SHUFFLE(1, 0, 3, 2));
+            __m128i swapped = _mm_shuffle_epi32(value, _MM_SHUFFLE(1, 0, 3, 2));
+            sums[n] = _mm_add_epi64(sums[n], _mm_add_epi64(product, swapped));
         }
     memcpy(lanes, sums, STRIPE);
 #else
