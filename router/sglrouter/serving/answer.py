@@ -76,10 +76,9 @@ class Answer(Meter):
             self.close = self.close or self._close_delimited
         if self.client.write_paused:
             self.pause()
-        marks += b"\r\nx-request-id: " + request.id + b"\r\n"
-        if self.close:
-            marks += b"connection: close\r\n"
-        return head.for_client(marks, dechunked=dechunked)
+        passed = head.dechunked() if dechunked else head.passed
+        close = b"\r\nconnection: close\r\n\r\n" if self.close else b"\r\n\r\n"
+        return b"".join((passed, marks, b"\r\nx-request-id: ", request.id, close))
 
     @property
     def meter(self) -> Meter:

@@ -230,18 +230,10 @@ class ResponseHead:
         """True when only the end of the connection ends the body (RFC 9112, section 6.3)."""
         return not (self.bodyless(method) or self.chunked or self.length is not None)
 
-    def for_client(self, added: bytes, *, dechunked: bool = False) -> bytes:
-        """With `added` lines, each ending in CRLF; `dechunked` for a client without chunks."""
-        passed = self.passed
-        if dechunked:
-            passed = b"".join(
-                [
-                    line
-                    for line in passed.splitlines(keepends=True)
-                    if not line.lower().startswith(b"transfer-encoding:")
-                ]
-            )
-        return passed + added + b"\r\n"
+    def dechunked(self) -> bytes:
+        """`passed` for a client that knows no chunks."""
+        lines = self.passed.splitlines(keepends=True)
+        return b"".join([x for x in lines if not x.lower().startswith(b"transfer-encoding:")])
 
 
 def read_response_head(raw: bytes, status: int, *, keep: bool = False) -> ResponseHead:

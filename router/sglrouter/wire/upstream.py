@@ -36,6 +36,8 @@ class Upstream(Relay, asyncio.Protocol):
     `response`: the head being answered, while `exchange.response_head` looks at it.
     """
 
+    response: ResponseHead
+
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
@@ -44,7 +46,6 @@ class Upstream(Relay, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.reused = False
         self.idle_since = 0.0
-        self._response: ResponseHead | None = None
         self._known = ResponseMemory()
         self._keep = False
         self._head = b""
@@ -64,11 +65,6 @@ class Upstream(Relay, asyncio.Protocol):
     def transport(self) -> asyncio.Transport:
         assert self._transport is not None
         return self._transport
-
-    @property
-    def response(self) -> ResponseHead:
-        assert self._response is not None
-        return self._response
 
     def received(self, data: bytes) -> None:
         exchange, framing = self.exchange, self._framing
@@ -159,7 +155,7 @@ class Upstream(Relay, asyncio.Protocol):
         return head, end + 4
 
     def _answer(self, exchange: Receiver, raw: bytes, head: ResponseHead, rest: bytes) -> None:
-        self._response = head
+        self.response = head
         prefix = exchange.response_head(self, raw, head.status)
         if prefix is None:  # another worker was asked instead
             return
