@@ -16,7 +16,7 @@
 #endif
 
 enum { STRIPE = 64, LANES = 8, SECRET = 192, STRIPES = (SECRET - STRIPE) / 8 };
-enum { FIRST_SIZE = 512, LAST_SIZE = 4 << 20, PER_SIZE = 16 };
+enum { FIRST_SIZE = 512, LAST_SIZE = 4 << 20, PER_SIZE = 16, MOST = 14 * PER_SIZE };
 #define PRIME32_1 0x9E3779B1U
 #define PRIME32_2 0x85EBCA77U
 #define PRIME32_3 0xC2B2AE3DU
@@ -105,7 +105,7 @@ static uint64_t hash_long(const uint8_t *data, size_t size, uint64_t seed)
 }
 
 /* (data, start, size, seed) → the hash of each full block in data[start:start + size] and of all
- * before it. */
+ * before it, packed. */
 PyObject *inner_hash_blocks(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -119,20 +119,17 @@ PyObject *inner_hash_blocks(PyObject *module, PyObject *args)
         return NULL;
     }
     data += start;
-    PyObject *blocks = PyList_New(0);
-    if (blocks == NULL)
-        return NULL;
-    Py_ssize_t at = 0;
+    uint64_t hashes[MOST];
+    Py_ssize_t at = 0, count = 0;
     for (Py_ssize_t step = FIRST_SIZE; step <= LAST_SIZE; step *= 2)
         for (int n = 0; n < PER_SIZE && at + step <= size; n++, at += step) {
             seed = hash_long((const uint8_t *)data + at, (size_t)step, seed);
-            PyObject *hash = PyLong_FromUnsignedLongLong(seed);
-            int failed = hash == NULL || PyList_Append(blocks, hash) < 0;
-            Py_XDECREF(hash);
-            if (failed) {
-                Py_DECREF(blocks);
-                return NULL;
-            }
+            hashes[count++] = seed;
         }
-    return blocks;
+    PyObject *packed = PyBytes_FromStringAndSize((const char *)hashes, 8 * count);
+    PyObject *bytes = packed == NULL ? NULL : PyMemoryView_FromObject(packed);
+    PyObject *words = bytes == NULL ? NULL : PyObject_CallMethod(bytes, "cast", "s", "Q");
+    Py_XDECREF(packed);
+    Py_XDECREF(bytes);
+    return words;
 }

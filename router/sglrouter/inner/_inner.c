@@ -265,36 +265,64 @@ static int index_init(Index *self, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
-/* The n-th hash; NO_HASH, and an exception set, if it is none. */
-#define NO_HASH UINT64_MAX
-static uint64_t block_at(PyObject *blocks, Py_ssize_t n)
-{
-    PyObject *item = PyList_GetItem(blocks, n); /* borrowed */
-    return item == NULL ? NO_HASH : PyLong_AsUnsignedLongLong(item);
-}
+/* Hashes: a list of integers, or packed as `hash_blocks` gives them (a buffer of words). */
+typedef struct {
+    PyObject *list; /* borrowed, NULL: packed */
+    Py_buffer packed;
+    Py_ssize_t count;
+} Blocks;
 
-static int usable(Index *self, PyObject *blocks)
+static int open_blocks(Index *self, PyObject *given, Blocks *blocks)
 {
-    if (self->words == NULL || !PyList_Check(blocks)) {
-        PyErr_SetString(PyExc_TypeError, "expected a list of hashes");
+    blocks->list = NULL;
+    if (self->words == NULL) {
+        PyErr_SetString(PyExc_TypeError, "an index without a table");
         return 0;
     }
-    return 1;
+    if (PyList_Check(given)) {
+        blocks->list = given;
+        blocks->count = PyList_Size(given);
+        return 1;
+    }
+    if (PyObject_GetBuffer(given, &blocks->packed, PyBUF_SIMPLE) < 0)
+        return 0;
+    blocks->count = blocks->packed.len / 8;
+    if (blocks->packed.len % 8 == 0)
+        return 1;
+    PyBuffer_Release(&blocks->packed);
+    PyErr_SetString(PyExc_TypeError, "expected hashes of 64 bits");
+    return 0;
 }
 
-static PyObject *index_match(Index *self, PyObject *blocks)
+static void close_blocks(Blocks *blocks)
 {
-    if (!usable(self, blocks))
-        return NULL;
+    if (blocks->list == NULL)
+        PyBuffer_Release(&blocks->packed);
+}
+
+/* The n-th hash; NO_HASH, and an exception set, if it is none. */
+#define NO_HASH UINT64_MAX
+static uint64_t block_at(const Blocks *blocks, Py_ssize_t n)
+{
+    uint64_t hash;
+    if (blocks->list != NULL) {
+        PyObject *item = PyList_GetItem(blocks->list, n); /* borrowed */
+        return item == NULL ? NO_HASH : PyLong_AsUnsignedLongLong(item);
+    }
+    memcpy(&hash, (const char *)blocks->packed.buf + 8 * n, 8);
+    return hash;
+}
+
+static PyObject *match_blocks(Index *self, const Blocks *blocks)
+{
     allocfunc allocate = (allocfunc)PyType_GetSlot(match_type, Py_tp_alloc);
-    Py_ssize_t count = PyList_Size(blocks);
-    Match *match = (Match *)allocate(match_type, count);
+    Match *match = (Match *)allocate(match_type, blocks->count);
     if (match == NULL)
         return NULL;
     Py_INCREF((PyObject *)self);
     match->index = self;
     int missing = 0;
-    for (Py_ssize_t n = 0; n < count; n++) {
+    for (Py_ssize_t n = 0; n < blocks->count; n++) {
         uint64_t key = block_at(blocks, n);
         if (key == NO_HASH && PyErr_Occurred()) {
             Py_DECREF(match);
@@ -314,6 +342,16 @@ static PyObject *index_match(Index *self, PyObject *blocks)
         match->found[match->seen++].place = (int64_t)at + 1;
     }
     return (PyObject *)match;
+}
+
+static PyObject *index_match(Index *self, PyObject *given)
+{
+    Blocks blocks;
+    if (!open_blocks(self, given, &blocks))
+        return NULL;
+    PyObject *match = match_blocks(self, &blocks);
+    close_blocks(&blocks);
+    return match;
 }
 
 static PyObject *match_depths(Match *self, PyObject *nothing)
@@ -366,15 +404,11 @@ static uint64_t with_first(uint64_t holders, uint64_t slot)
 }
 
 /* Blocks are anywhere in a table larger than the caches: ask for all before waiting for one. */
-static void prefetch(Index *self, PyObject *blocks, Py_ssize_t from)
+static void prefetch(Index *self, const Blocks *blocks, Py_ssize_t from)
 {
-    for (Py_ssize_t n = from; n < PyList_Size(blocks); n++) {
-        uint64_t key = block_at(blocks, n);
-        if (key == NO_HASH && PyErr_Occurred())
-            PyErr_Clear(); /* who uses it will say so */
-        else
-            __builtin_prefetch(&self->words[key % self->buckets * 4], 1);
-    }
+    if (blocks->list == NULL)
+        for (Py_ssize_t n = from; n < blocks->count; n++)
+            __builtin_prefetch(&self->words[block_at(blocks, n) % self->buckets * 4], 1);
 }
 
 static void enter(Index *self, uint64_t key, uint64_t value)
@@ -386,42 +420,52 @@ static void enter(Index *self, uint64_t key, uint64_t value)
     words[at + 1] = value;
 }
 
-static PyObject *index_record(Index *self, PyObject *args)
+/* False: a hash is none. */
+static int record_blocks(Index *self, const Blocks *blocks, const Match *match, uint64_t slot)
 {
-    PyObject *blocks;
-    Match *match;
-    long slot;
-    if (!PyArg_ParseTuple(args, "OO!l", &blocks, match_type, &match, &slot) ||
-        !usable(self, blocks))
-        return NULL;
-    if (match->index != self) {
-        PyErr_SetString(PyExc_ValueError, "the match is another index's");
-        return NULL;
-    }
-    if (slot <= 0 || slot > MAX_SLOT)
-        Py_RETURN_NONE;
     uint64_t age = (self->header[0] / self->per_tick & 0xFFFF) << AGE_SHIFT, entered = 0;
-    Py_ssize_t count = PyList_Size(blocks), seen = match->seen < count ? match->seen : count;
+    Py_ssize_t seen = match->seen < blocks->count ? match->seen : blocks->count;
     prefetch(self, blocks, seen);
     for (Py_ssize_t n = 0; n < seen; n++) { /* first, while the places are those of the blocks */
         const Found *found = &match->found[n];
         if (found->place < 0)
             continue;
-        uint64_t value = age | with_first(found->value & HOLDERS_MASK, (uint64_t)slot);
+        uint64_t value = age | with_first(found->value & HOLDERS_MASK, slot);
         if (value != found->value)
             self->words[found->place] = value;
     }
-    for (Py_ssize_t n = 0; n < count; n++) {
+    for (Py_ssize_t n = 0; n < blocks->count; n++) {
         if (n < seen && match->found[n].place >= 0)
             continue;
         uint64_t key = block_at(blocks, n);
         if (key == NO_HASH && PyErr_Occurred())
-            return NULL;
-        enter(self, key, age | (uint64_t)slot);
+            return 0;
+        enter(self, key, age | slot);
         entered++;
     }
     if (entered)
         self->header[0] += entered;
+    return 1;
+}
+
+static PyObject *index_record(Index *self, PyObject *args)
+{
+    PyObject *given;
+    Match *match;
+    Blocks blocks;
+    long slot;
+    if (!PyArg_ParseTuple(args, "OO!l", &given, match_type, &match, &slot))
+        return NULL;
+    if (match->index != self) {
+        PyErr_SetString(PyExc_ValueError, "the match is another index's");
+        return NULL;
+    }
+    if (!open_blocks(self, given, &blocks))
+        return NULL;
+    int done = slot <= 0 || slot > MAX_SLOT || record_blocks(self, &blocks, match, (uint64_t)slot);
+    close_blocks(&blocks);
+    if (!done)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -143,8 +143,8 @@ def test_any_prompt_is_a_beginning_of_the_longer_one(start, more):
 def test_bare_prompts_share_the_blocks_of_their_common_beginning(data, length):
     whole = data.decode("latin-1")
     part = whole[:length]
-    blocks = prompt({"prompt": part}).blocks if part else []
-    assert prompt({"prompt": whole}).blocks[: len(blocks)] == blocks if whole else not blocks
+    blocks = list(prompt({"prompt": part}).blocks)
+    assert list(prompt({"prompt": whole}).blocks)[: len(blocks)] == blocks
 
 
 def marked(content):
