@@ -64,7 +64,6 @@ class BadHeadError(Exception):
 class Head:
     """`passed` are header lines for the worker, each ending in CRLF; `credential` the API key.
 
-    `start`: the line for the worker, and the name of Host behind it.
     `framed`: a length or a coding was announced; `content_length` is None in a remembered head,
     whose body has its own. `credentials`: the lines that held the key, for another router.
     `session`, `hop`, `priority`: values as sent, empty without the header.
@@ -73,7 +72,6 @@ class Head:
 
     method: bytes
     target: bytes
-    start: bytes
     passed: bytes
     content_type: bytes
     content_length: int | None
@@ -99,7 +97,8 @@ class Head:
         framing = b"content-length: %d\r\n\r\n" % body_length if self.framed else b"\r\n"
         if not self.request_id:
             extra += b"x-request-id: " + request_id + b"\r\n"
-        return b"".join((self.start, host, b"\r\n", self.passed, extra, framing))
+        line = (self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", host, b"\r\n")
+        return b"".join((*line, self.passed, extra, framing))
 
 
 def origin_form(target: bytes) -> bytes:
@@ -170,7 +169,6 @@ def read_head(
     return Head(
         method=method,
         target=target,
-        start=b"%s %s HTTP/1.1\r\nhost: " % (method, target),
         passed=b"".join([line for lower, line in passed if lower not in dropped]),
         content_type=_first(special, b"content-type"),
         content_length=length,

@@ -119,7 +119,6 @@ class KnownRequest:
         head = Head(
             method=old.method,
             target=old.target,
-            start=old.start,
             passed=passed,
             content_type=old.content_type,
             content_length=None,

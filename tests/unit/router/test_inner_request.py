@@ -22,6 +22,14 @@ if BUILT:
     from sglrouter.inner import _request
 needs_c = pytest.mark.skipif(not BUILT, reason="sglrouter.inner._request was not built")
 
+
+def test_all_of_the_c_is_built_or_none():
+    """A part that is missing would leave the rest aside."""
+    parts = ("_body", "_inner", "_request")
+    found = {importlib.util.find_spec(f"sglrouter.inner.{part}") is not None for part in parts}
+    assert len(found) == 1, "run cli/bootstrap.sh again"
+
+
 count = st.integers(0, 2**62)
 seconds = st.floats(0, 1e6)
 used = st.none() | st.tuples(count, count, st.none() | count, st.booleans())
@@ -126,7 +134,9 @@ def test_labels_that_never_end_do_not_keep_tallies_for_ever(monkeypatch: pytest.
 letters = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7F), max_size=6)
 names = st.lists(st.sampled_from(["content-length", "date", "x-a"]), max_size=3, unique=True)
 value = st.one_of(
-    st.sampled_from(["0", "7", "123456789012345", "1234567890123456", " 7", "7 ", "x" * 257, ""]),
+    st.sampled_from(
+        ["0", "7", "123456789012345", "1234567890123456", " 7", "7 ", "x" * 256, "x" * 257, ""]
+    ),
     st.text("x" * 3 + " 0\r\n\t\x7fé", max_size=8),
     st.integers(0, 10**9).map(str),
 )
@@ -162,6 +172,44 @@ def test_a_head_is_recognised_and_filled_in_alike(
     data = data[: len(data) - 3 + cut]
     native, twin = (made_of(drawn, make) for make in (_request.Form, form.Form))
     assert native.read(data) == twin.read(data)
+
+
+@needs_c
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        (b"x", True),
+        (b"b c", True),
+        (b"x" * 256, True),
+        (b"x" * 257, False),
+        (b"", False),
+        (b" x", False),
+        (b"x ", False),
+        (b"x\t", False),
+        (b"x\x7f", False),
+        (b"x\xe9", False),
+        (b"x\ny", False),
+    ],
+)
+def test_a_value_is_printable_and_of_bounded_length(given: bytes, known: bool):
+    for make in (_request.Form, form.Form):
+        found = made_of((["date"], [0], "/"), make).read(
+            b"GET / HTTP/1.1\r\ndate: " + given + b"\r\n\r\n"
+        )
+        assert (found is not None) == known
+
+
+@needs_c
+@pytest.mark.parametrize(
+    ("given", "length"),
+    [(b"0", 0), (b"007", 7), (b"9" * 15, 10**15 - 1), (b"9" * 16, None), (b"1x", None)],
+)
+def test_a_length_has_digits_only(given: bytes, length: int | None):
+    for make in (_request.Form, form.Form):
+        found = made_of((["content-length"], [], "/"), make).read(
+            b"GET / HTTP/1.1\r\ncontent-length: " + given + b"\r\n\r\n"
+        )
+        assert (None if found is None else found[1]) == length
 
 
 @needs_c
