@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -51,14 +52,32 @@ def usage_of(exchange: Exchange) -> Usage | None:
 
 
 def account(router: Router, exchange: Exchange, outcome: str, target: str) -> None:
-    """A request that was routed is over: count it and write its line."""
-    now, metrics = router.clock(), router.metrics
+    """A request that was routed is over: count it and write its line, with all that ended by now.
+
+    One after the other they find the code and the dictionaries in the processor's caches.
+    """
+    if exchange.admitted:
+        router.limits.release(exchange.request.key)
+    if not router.ended:
+        router.loop.call_soon(_settle, router)
+    router.ended.append((exchange, outcome, target, router.clock()))
+
+
+def _settle(router: Router) -> None:
+    ended, router.ended = router.ended, []
+    for exchange, outcome, target, now in ended:
+        try:
+            _count(router, exchange, outcome, target, now)
+        except Exception:  # a defect met by one must not hide the others
+            router.log.write("defect", {"traceback": traceback.format_exc()})
+
+
+def _count(router: Router, exchange: Exchange, outcome: str, target: str, now: float) -> None:
+    metrics = router.metrics
     request, fleet, tier = exchange.request, exchange.fleet.name, exchange.tier
     route, key = request.route.label, request.key
     started, first, status = exchange.started, exchange.first_byte_at, exchange.status or 499
     usage = usage_of(exchange)
-    if exchange.admitted:
-        router.limits.release(key)
     model = (exchange.view.model or "")[:200] or None  # clients name models, at any length
     tally = metrics.tallies.get((route, fleet, tier, status, key.name))
     if tally is None:
