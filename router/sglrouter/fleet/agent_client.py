@@ -19,7 +19,11 @@ class _Answer:
     def __init__(self) -> None:
         self.body: list[bytes] = []
         self.complete = False
+        self.last = False  # on its connection
         self.on_body = self.body.append
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.last |= name.lower() == b"connection" and value.lower() == b"close"
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -68,7 +72,7 @@ class AgentClient:
             if size > MAX_ANSWER_BYTES:
                 raise OSError("the answer is too large")
             parser.feed_data(data)
-        if not parser.should_keep_alive():
+        if answer.last or parser.get_http_version() != "1.1":  # llhttp forgets it by now
             self.close()
         return parser.get_status_code(), b"".join(answer.body)
 
