@@ -113,6 +113,14 @@ def _told(outcome: Outcome) -> Mapping[str, Any]:
     return {**told, "seconds": round(outcome.seconds, 1)}
 
 
+def _named(drawing: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """All are of one fleet: the kind of start stands in its place."""
+    named = "launched" if kind == COLD else kind
+    result = drawing["result"]
+    arrivals = [{**arrival, "fleet": named} for arrival in result["arrivals"]]
+    return {**drawing, "result": {**result, "arrivals": arrivals}}
+
+
 def draw(starts: Sequence[Start], file: Path) -> None:
     """The last start of each kind, by `sglctl workers timeline`. Raises ScaleoutError."""
     last = {start.kind: start.drawing for start in starts}
@@ -120,7 +128,7 @@ def draw(starts: Sequence[Start], file: Path) -> None:
         command = [sys.executable, "-m", "sglctl", "workers", "timeline", "--svg", str(file)]
         for kind, drawing in last.items():
             saved = Path(folder) / f"{kind}.json"
-            saved.write_text(json.dumps(drawing))
+            saved.write_text(json.dumps(_named(drawing, kind)))
             command += ["--from", str(saved)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:

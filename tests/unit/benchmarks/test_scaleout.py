@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_ratio_is_of_starts_of_one_round() -> None:
               start("cold", 1, 60), start("filled", 2, 1)]  # fmt: skip
     found = report.ratios(starts, "filled", lambda start: start.seen.first_token_s)
     assert found == [0.5, 0.75]
+
+
+def test_a_figure_says_of_each_start_where_it_came_from(tmp_path: Path) -> None:
+    """Three of four are warm, each otherwise."""
+
+    def start(kind: str) -> Start:
+        arrival = {
+            "instance_id": f"i-{kind}", "fleet": "chat", "instance_type": "m7i.large",
+            "kind": "cold" if kind == "cold" else "warm", "state": "ready",
+            "begun": "2026-11-21T20:22:41Z",
+            "spans": [{"name": "engine_start", "start_s": 0.0, "seconds": 9.0, "ended": True}],
+            "ready_s": 9.0, "first_request_s": None,
+        }  # fmt: skip
+        drawing = {"version": 1, "result": {"environment": "local", "arrivals": [arrival]}}
+        return Start(kind, f"i-{kind}", 0, SEEN, {}, 1, 1, (), drawing)
+
+    report.draw([start("cold"), start("filled"), start("running")], tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    told = [
+        f"{kind} · m7i.large" for kind in ("cold · launched", "warm · filled", "warm · running")
+    ]
+    assert [text for text in told if text not in drawn] == []
 
 
 def test_clients_go_on_past_their_count_until_the_event_is_over(
