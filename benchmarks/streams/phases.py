@@ -87,7 +87,7 @@ def refresh(made: Environment) -> Event:
 
 
 def spot(made: Environment) -> Event:
-    """EC2 takes both Spot workers back; their group replaces them when they are gone."""
+    """EC2 takes both Spot workers back; their group launches replacements at once."""
     victims = {member["InstanceId"] for member in made.members(SPOT)}
     told = {}
     for victim in sorted(victims):
@@ -99,7 +99,7 @@ def spot(made: Environment) -> Event:
         return not victims & now and made.settled(SPOT, SPOT_WORKERS)
 
     made.until("Spot workers are replaced", replaced)
-    return Event(told, hooked=False)  # EC2 ends them; no hook waits for that
+    return Event(told, hooked=False)  # EC2 ends them, or their group before it
 
 
 def routers(made: Environment) -> Event:

@@ -15,6 +15,7 @@ from typing import Any
 
 from moto.moto_api._internal import mock_random
 
+from sglocal.aws.autoscaling.records import find_member
 from sglocal.aws.emulator import Emulator
 from sglocal.aws.event_bus import instance_arn, publish
 from sglocal.errors import LocalError
@@ -74,7 +75,7 @@ class Notices:
             seen = told.rebalance_at or now
             self._known[instance_id] = replace(told, interruption=made, rebalance_at=seen)
             if told.rebalance_at is None:
-                self._tell_risk(instance_id)
+                self._tell_risk(instance)
             zone = instance.availability_zone
             detail = {"instance-id": instance_id, "instance-action": "terminate"}
             # The ARN of this event names the zone, not region and account.
@@ -86,16 +87,19 @@ class Notices:
     def rebalance(self, instance_id: str) -> datetime:
         """Announce a higher risk of interruption, and nothing more. Raises like `interrupt`."""
         with self.emulator.lock:
-            self._running(instance_id, spot=True)
+            instance = self._running(instance_id, spot=True)
             now = self.emulator.clock.now()
             self._known[instance_id] = replace(self.get(instance_id), rebalance_at=now)
-            self._tell_risk(instance_id)
+            self._tell_risk(instance)
             return now
 
-    def _tell_risk(self, instance_id: str) -> None:
-        resources = [instance_arn(self.emulator, instance_id)]
-        kind, detail = "EC2 Instance Rebalance Recommendation", {"instance-id": instance_id}
+    def _tell_risk(self, instance: Any) -> None:
+        """To whom it concerns: receivers of events, and the instance's group."""
+        resources = [instance_arn(self.emulator, instance.id)]
+        kind, detail = "EC2 Instance Rebalance Recommendation", {"instance-id": instance.id}
         publish(self.emulator, "aws.ec2", kind, resources, detail)
+        if (group := instance.autoscaling_group) and (state := find_member(group, instance.id)):
+            state.sgl.at_risk = True
 
     def schedule(
         self, instance_id: str, code: str, seconds: float = DEFAULT_EVENT_S

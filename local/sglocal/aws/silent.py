@@ -36,7 +36,7 @@ SILENT: tuple[Silent, ...] = (
         "allocation strategies by price or capacity",
         "the order of the types, the emptiest zone",
     ),
-    Silent("autoscaling", "MaxInstanceLifetime, capacity rebalancing", "stored, without effect"),
+    Silent("autoscaling", "MaxInstanceLifetime", "stored, without effect"),
     Silent(
         "autoscaling",
         "InstanceMaintenancePolicy, DefaultInstanceWarmup",

@@ -104,6 +104,14 @@ def unhealthy(now: datetime, by: str) -> str:
     return f"At {stamp(now)} an instance was taken out of service in response to {_HEALTH[by]}."
 
 
+def at_risk(now: datetime, instance_id: str) -> str:
+    """In our words: AWS's sentence is not published."""
+    return (
+        f"At {stamp(now)} instance {instance_id} was taken out of service in response to an EC2 "
+        "instance rebalance recommendation."
+    )
+
+
 def refreshed(now: datetime, instance_id: str) -> str:
     return (
         f"At {stamp(now)} instance {instance_id} was taken out of service in response to an "

@@ -123,6 +123,8 @@ class Groups:
             return
         if step.why == "unhealthy":
             cause = causes.unhealthy(now, state.sgl.unhealthy_by)
+        elif step.why == "at_risk":
+            cause = causes.at_risk(now, step.instance_id)
         elif state.lifecycle_state in (*lifecycle.WARMING, *lifecycle.WARMED):
             cause = causes.pool_shrunk(now, len(record_of(group).warm))
         else:

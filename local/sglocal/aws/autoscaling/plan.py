@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sglocal.aws.autoscaling.capacity_rebalancing import replaced, replacements
 from sglocal.aws.autoscaling.lifecycle import (
     ACTIVE,
     LAUNCHING,
@@ -60,7 +61,7 @@ class Terminate:
     """Take one instance out for good."""
 
     instance_id: str
-    why: Literal["unhealthy", "excess"]
+    why: Literal["unhealthy", "at_risk", "excess"]
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,15 @@ def plan(group: GroupView) -> list[Step]:
     unhealthy = _to_replace(group, active)
     keeping = [m for m in active if m not in unhealthy]
     steps: list[Step] = [Terminate(m.instance_id, "unhealthy") for m in unhealthy]
+    leaving = replaced(group, keeping)
+    steps += [Terminate(m.instance_id, "at_risk") for m in leaving]
+    keeping = [m for m in keeping if m not in leaving]
+    extra = replacements(group, keeping)
     surplus = [m for m in keeping if m.balancing and m.state in LAUNCHING]
     counted = [m for m in keeping if m not in surplus]
-    missing = group.desired + group.surge - len(counted)
+    missing = group.desired + group.surge + extra - len(counted)
     if missing > len(surplus):
-        steps += _scale_out(group, keeping, missing - len(surplus))
+        steps += _scale_out(group, keeping, missing - len(surplus), extra)
     elif missing < 0:
         if group.may.terminate:
             steps += [Terminate(m.instance_id, "excess") for m in surplus]
@@ -106,12 +111,16 @@ def _to_replace(group: GroupView, active: Sequence[Member]) -> list[Member]:
     return at_once + [m for m in serving if m.unhealthy_by == "ELB"][:budget]
 
 
-def _scale_out(group: GroupView, keeping: Sequence[Member], missing: int) -> list[Step]:
+def _scale_out(
+    group: GroupView, keeping: Sequence[Member], missing: int, spot_extra: int
+) -> list[Step]:
+    """`spot_extra`: what replaces Spot instances at risk is Spot, too."""
     if not group.may.launch:
         return []
     filled = Counter(m.zone for m in keeping)
     ready = _ready_warm(group)
-    spot_missing = group.distribution.spot_of(group.desired) - sum(m.spot for m in keeping)
+    spot_wanted = group.distribution.spot_of(group.desired) + spot_extra
+    spot_missing = spot_wanted - sum(m.spot for m in keeping)
     steps: list[Step] = []
     for number in range(missing):
         spot = number < spot_missing

@@ -85,6 +85,7 @@ class MemberRecord:
     `entering`: the activity that brings it in; `leaving`: the one that takes it out.
     `unhealthy_by`: whose check found it unhealthy: `EC2`, `ELB`, `user` or empty.
     `balancing`: launched beyond the desired capacity, to even out the zones.
+    `at_risk`: EC2 has sent it a rebalance recommendation.
     """
 
     launched_at: float
@@ -97,6 +98,7 @@ class MemberRecord:
     actions: dict[str, PendingAction] = field(default_factory=dict)
     unhealthy_by: str = ""
     balancing: bool = False
+    at_risk: bool = False
 
     def settled(self, now: float) -> Result | None:
         """What the hooks decided together: None while one still holds."""

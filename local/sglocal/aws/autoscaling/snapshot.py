@@ -14,11 +14,12 @@ def group_view(emulator: Emulator, group: Any) -> GroupView:
     """The group at this moment."""
     record, now = record_of(group), emulator.clock()
     types = instance_types(group)
+    replaces = bool(group.capacity_rebalance) and record.refresh is None
     return GroupView(
         desired=int(group.desired_capacity or 0),
         places=_places(emulator, group),
-        members=[_member(state, types) for state in group.instance_states],
-        warm=[_member(state, types) for state in record.warm],
+        members=[_member(state, types, replaces) for state in group.instance_states],
+        warm=[_member(state, types, False) for state in record.warm],
         outdated=record.refresh.outdated if record.refresh is not None else frozenset(),
         surge=record.refresh.surge if record.refresh is not None else 0,
         pool=_pool(group, record),
@@ -64,7 +65,8 @@ def _pool(group: Any, record: GroupRecord) -> Pool | None:
     )
 
 
-def _member(state: Any, types: list[str]) -> Member:
+def _member(state: Any, types: list[str], replaces: bool) -> Member:
+    """`replaces`: the group replaces what is at risk."""
     record, instance = state.sgl, state.instance
     kind = str(instance.instance_type)
     return Member(
@@ -79,6 +81,7 @@ def _member(state: Any, types: list[str]) -> Member:
         type_rank=types.index(kind) if kind in types else len(types),
         launched_at=record.launched_at,
         balancing=record.balancing,
+        at_risk=replaces and record.at_risk,
     )
 
 

@@ -37,6 +37,7 @@ class Member:
 
     `type_rank`: the place of its type in the order of wish. `unhealthy_by`: `EC2`, `ELB`, `user`
     or empty. `balancing`: launched beyond the desired capacity, to even out the zones.
+    `at_risk`: it got a rebalance recommendation, and its group has Capacity Rebalancing.
     """
 
     instance_id: str
@@ -50,6 +51,7 @@ class Member:
     type_rank: int = 0
     launched_at: float = 0.0
     balancing: bool = False
+    at_risk: bool = False
 
 
 @dataclass(frozen=True)

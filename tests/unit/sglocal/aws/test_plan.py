@@ -141,6 +141,38 @@ CASES: dict[str, tuple[GroupView, list[Step]]] = {
         ),
         [],
     ),
+    "a Spot instance at risk is replaced before it leaves, by Spot": (
+        GroupView(
+            1, [A], [member("i-1", spot=True, at_risk=True)], distribution=Distribution(0, 0)
+        ),
+        [Launch(A, spot=True)],
+    ),
+    "it serves until the replacement does": (
+        GroupView(1, [A], [member("i-1", at_risk=True), member("i-2", state="Pending")]),
+        [],
+    ),
+    "it leaves when the replacement serves": (
+        GroupView(1, [A], [member("i-1", at_risk=True), member("i-2")]),
+        [Terminate("i-1", "at_risk")],
+    ),
+    "a group at its maximum replaces one at a time": (
+        GroupView(
+            2, [A], [member("i-1", at_risk=True), member("i-2", at_risk=True)], maximum=2
+        ),
+        [Launch(A, spot=True)],
+    ),
+    "below it all at once": (
+        GroupView(
+            2, [A], [member("i-1", at_risk=True), member("i-2", at_risk=True)], maximum=4
+        ),
+        [Launch(A, spot=True), Launch(A, spot=True)],
+    ),
+    "a suspended Terminate keeps what is at risk": (
+        GroupView(
+            1, [A], [member("i-1", at_risk=True), member("i-2")], may=Processes(terminate=False)
+        ),
+        [],
+    ),
     "scale-in ends a rebalancing under way": (
         GroupView(
             1, [A, B], [member("i-1"), member("i-2"), member("i-3", "b", "Pending", balancing=True)]
@@ -223,6 +255,7 @@ MEMBERS = st.lists(
         st.booleans(),
         st.sampled_from(["", "EC2", "ELB", "user"]),
         st.booleans(),
+        st.booleans(),
     ),
     max_size=8,
 )
@@ -243,14 +276,14 @@ POOLS = st.none() | st.builds(
 )
 def test_repeated_steps_reach_the_sizes_evened_out_and_then_rest(
     desired: int,
-    rows: list[tuple[str, str, bool, str, bool]],
+    rows: list[tuple[str, str, bool, str, bool, bool]],
     warm: list[tuple[str, str]],
     pool: Pool | None,
     percent: int,
 ) -> None:
     members = [
-        Member(f"i-{n}", state, zone, spot=spot, unhealthy_by=by, balancing=balancing)
-        for n, (state, zone, spot, by, balancing) in enumerate(rows)
+        Member(f"i-{n}", state, zone, spot=spot, unhealthy_by=by, balancing=balancing, at_risk=risk)
+        for n, (state, zone, spot, by, balancing, risk) in enumerate(rows)
     ]
     stock = [Member(f"w-{n}", state, zone) for n, (state, zone) in enumerate(warm)]
     group = GroupView(
@@ -261,7 +294,7 @@ def test_repeated_steps_reach_the_sizes_evened_out_and_then_rest(
     assert plan(group) == []
     active = [m for m in group.members if m.state in ACTIVE]
     assert len(active) == desired
-    assert not any(m.unhealthy_by for m in active)
+    assert not any(m.unhealthy_by or m.at_risk for m in active)
     assert len(group.warm) == (pool.size(desired, 8) if pool else 0)
     # What is bought otherwise than asked for leaves before what is in the wrong zone.
     if sum(m.spot for m in active) == group.distribution.spot_of(desired):
