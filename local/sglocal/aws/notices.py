@@ -98,7 +98,9 @@ class Notices:
         resources = [instance_arn(self.emulator, instance.id)]
         kind, detail = "EC2 Instance Rebalance Recommendation", {"instance-id": instance.id}
         publish(self.emulator, "aws.ec2", kind, resources, detail)
-        if (group := instance.autoscaling_group) and (state := find_member(group, instance.id)):
+        group = getattr(instance, "autoscaling_group", None)
+        state = None if group is None else find_member(group, instance.id)
+        if state is not None:
             state.sgl.at_risk = True
 
     def schedule(
