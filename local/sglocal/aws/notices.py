@@ -98,10 +98,7 @@ class Notices:
         resources = [instance_arn(self.emulator, instance.id)]
         kind, detail = "EC2 Instance Rebalance Recommendation", {"instance-id": instance.id}
         publish(self.emulator, "aws.ec2", kind, resources, detail)
-        group = getattr(instance, "autoscaling_group", None)
-        state = None if group is None else find_member(group, instance.id)
-        if state is not None:
-            state.sgl.at_risk = True
+        _mark(instance, at_risk=True)
 
     def schedule(
         self, instance_id: str, code: str, seconds: float = DEFAULT_EVENT_S
@@ -129,6 +126,7 @@ class Notices:
         """Take back everything an instance has been told."""
         with self.emulator.lock:
             self._known.pop(instance_id, None)
+            _mark(self.emulator.instance(instance_id), at_risk=False)
 
     def get(self, instance_id: str) -> Announced:
         """What an instance has been told."""
@@ -163,6 +161,14 @@ class Notices:
         if spot and instance.lifecycle != "spot":
             raise LocalError(f"{instance_id} is not a Spot instance; only those are interrupted")
         return instance
+
+
+def _mark(instance: Any, *, at_risk: bool) -> None:
+    """For the instance's group, where it has one."""
+    group = getattr(instance, "autoscaling_group", None)
+    state = None if group is None else find_member(group, instance.id)
+    if state is not None:
+        state.sgl.at_risk = at_risk
 
 
 def install(emulator: Emulator) -> Notices:
