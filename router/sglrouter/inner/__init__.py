@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sglrouter.inner import blocks, ending, form, relay, table, work
 
 if TYPE_CHECKING:
-    from sglrouter.inner.ending import Tally
+    from sglrouter.inner.ending import Tally, Used
     from sglrouter.inner.form import Form
     from sglrouter.inner.relay import Meter, Relay
     from sglrouter.inner.table import Table
@@ -28,7 +28,7 @@ if not os.environ.get("SGLROUTER_PURE"):
         BUILT = True
 
 
-def _read_in_python(tail: bytes) -> tuple[int, int, int | None] | None:
+def _read_in_python(tail: bytes) -> Used | None:
     """The twin of C's `scan_usage`: it leaves every tail to `serving.usage`."""
     return None
 

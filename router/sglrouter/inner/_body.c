@@ -603,7 +603,8 @@ static PyObject *read_body(PyObject *module, PyObject *bytes)
 /* ---- module ---- */
 
 static PyMethodDef functions[] = {
-    {"hash_blocks", inner_hash_blocks, METH_VARARGS, "The chain over a prompt's full blocks."},
+    {"hash_blocks", (PyCFunction)(void (*)(void))inner_hash_blocks, METH_FASTCALL,
+     "The chain over a prompt's full blocks."},
     {"read_body", read_body, METH_O, "Where a body's prompt is, and its model; None: see Python."},
     {NULL, NULL, 0, NULL},
 };

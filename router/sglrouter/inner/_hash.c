@@ -106,13 +106,21 @@ static uint64_t hash_long(const uint8_t *data, size_t size, uint64_t seed)
 
 /* (data, start, size, seed) → the hash of each full block in data[start:start + size] and of all
  * before it, packed. */
-PyObject *inner_hash_blocks(PyObject *module, PyObject *args)
+PyObject *inner_hash_blocks(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
     (void)module;
-    const char *data;
-    Py_ssize_t length, start, size;
-    unsigned long long seed;
-    if (!PyArg_ParseTuple(args, "y#nnK", &data, &length, &start, &size, &seed))
+    char *data;
+    Py_ssize_t length;
+    if (given != 4) {
+        PyErr_SetString(PyExc_TypeError, "hash_blocks takes 4 arguments");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(args[0], &data, &length) < 0)
+        return NULL;
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]);
+    Py_ssize_t size = PyErr_Occurred() ? -1 : PyLong_AsSsize_t(args[2]);
+    uint64_t seed = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[3]);
+    if (PyErr_Occurred())
         return NULL;
     if (start < 0 || start > length || size > length - start) {
         PyErr_SetString(PyExc_ValueError, "the prompt is not inside the data");
@@ -126,10 +134,5 @@ PyObject *inner_hash_blocks(PyObject *module, PyObject *args)
             seed = hash_long((const uint8_t *)data + at, (size_t)step, seed);
             hashes[count++] = seed;
         }
-    PyObject *packed = PyBytes_FromStringAndSize((const char *)hashes, 8 * count);
-    PyObject *bytes = packed == NULL ? NULL : PyMemoryView_FromObject(packed);
-    PyObject *words = bytes == NULL ? NULL : PyObject_CallMethod(bytes, "cast", "s", "Q");
-    Py_XDECREF(packed);
-    Py_XDECREF(bytes);
-    return words;
+    return PyBytes_FromStringAndSize((const char *)hashes, 8 * count);
 }

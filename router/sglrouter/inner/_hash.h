@@ -4,4 +4,4 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-PyObject *inner_hash_blocks(PyObject *module, PyObject *args);
+PyObject *inner_hash_blocks(PyObject *module, PyObject *const *args, Py_ssize_t given);

@@ -111,14 +111,23 @@ static int tally_init(Tally *self, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
+/* mapping[key]; what is in a dictionary is found without asking its class, which knows the rest. */
+static PyObject *item_of(PyObject *mapping, PyObject *key)
+{
+    PyObject *found = PyDict_Check(mapping) ? PyDict_GetItemWithError(mapping, key) : NULL;
+    return found != NULL || PyErr_Occurred() ? Py_XNewRef(found) : PyObject_GetItem(mapping, key);
+}
+
 /* mapping[key] += delta, which this takes. */
 static int increase(PyObject *mapping, PyObject *key, PyObject *delta)
 {
     if (delta == NULL)
         return -1;
-    PyObject *old = PyObject_GetItem(mapping, key);
+    PyObject *old = item_of(mapping, key);
     PyObject *sum = old != NULL ? PyNumber_Add(old, delta) : NULL;
-    int done = sum != NULL ? PyObject_SetItem(mapping, key, sum) : -1;
+    int done = sum == NULL ? -1
+               : PyDict_Check(mapping) ? PyDict_SetItem(mapping, key, sum)
+                                       : PyObject_SetItem(mapping, key, sum);
     Py_XDECREF(old);
     Py_XDECREF(sum);
     Py_DECREF(delta);
@@ -130,7 +139,7 @@ static int observe(Histogram *self, double seconds)
     Py_ssize_t at = 0;
     while (at < self->size && self->bounds[at] < seconds)
         at++;
-    PyObject *counts = PyObject_GetItem(self->counts, self->label);
+    PyObject *counts = item_of(self->counts, self->label);
     PyObject *place = counts != NULL ? PyLong_FromSsize_t(at) : NULL;
     int done = place != NULL ? increase(counts, place, PyLong_FromLong(1)) : -1;
     Py_XDECREF(place);
@@ -575,31 +584,48 @@ static void work_dealloc(Work *self)
     Py_DECREF(type);
 }
 
-/* A number of a worker, which has `fields` or is any object with such attributes; -1, and an
- * exception set, if it has none. */
-static double number_of(PyObject *worker, int field)
+/* A worker as it is compared: `fields` are NULL where it is another object with such attributes. */
+typedef struct {
+    PyObject *object, *const *fields;
+} Worker;
+
+static Worker worker_of(PyObject *object)
 {
-    if (PyObject_TypeCheck(worker, work_type)) {
-        PyObject *number = ((Work *)worker)->fields[field];
-        if (number != NULL)
-            return PyFloat_AsDouble(number);
-        PyErr_SetObject(PyExc_AttributeError, work_names[field]);
-        return -1.0;
-    }
-    PyObject *number = PyObject_GetAttr(worker, work_names[field]);
-    double value = number != NULL ? PyFloat_AsDouble(number) : -1.0;
+    int plain = PyObject_TypeCheck(object, work_type);
+    return (Worker){object, plain ? ((Work *)object)->fields : NULL};
+}
+
+/* By way of an integer where it is one: as a float it would first be made an object. */
+static double as_double(PyObject *number)
+{
+    int overflow = !PyLong_CheckExact(number);
+    long long whole = overflow ? 0 : PyLong_AsLongLongAndOverflow(number, &overflow);
+    return overflow ? PyFloat_AsDouble(number) : (double)whole;
+}
+
+static double attribute_of(PyObject *object, PyObject *name)
+{
+    PyObject *number = PyObject_GetAttr(object, name);
+    double value = number != NULL ? as_double(number) : -1.0;
     Py_XDECREF(number);
     return value;
 }
 
-static double load_of(PyObject *worker)
+/* A number of a worker; -1, and an exception set, if it has none. */
+static double number_of(Worker worker, int field)
 {
-    if (!PyObject_TypeCheck(worker, work_type)) {
-        PyObject *load = PyObject_GetAttr(worker, name_load);
-        double value = load != NULL ? PyFloat_AsDouble(load) : -1.0;
-        Py_XDECREF(load);
-        return value;
-    }
+    if (worker.fields == NULL)
+        return attribute_of(worker.object, work_names[field]);
+    if (worker.fields[field] != NULL)
+        return as_double(worker.fields[field]);
+    PyErr_SetObject(PyExc_AttributeError, work_names[field]);
+    return -1.0;
+}
+
+static double load_of(Worker worker)
+{
+    if (worker.fields == NULL)
+        return attribute_of(worker.object, name_load);
     double own = number_of(worker, IN_FLIGHT);
     if (own == -1.0 && PyErr_Occurred())
         return -1.0;
@@ -619,7 +645,7 @@ static PyObject *work_load(Work *self, void *closure)
 }
 
 /* burdens.get(worker's slot, 0.0) */
-static double burden_of(PyObject *worker, PyObject *burdens)
+static double burden_of(Worker worker, PyObject *burdens)
 {
     double slot = number_of(worker, SLOT);
     if (slot == -1.0 && PyErr_Occurred())
@@ -641,11 +667,11 @@ typedef struct {
     PyObject *burdens;
     int burdened; /* whether any worker is */
     double tokens_per_request;
-    PyObject *best;
+    Worker best;
     double least;
 } Search;
 
-static int consider(Search *search, PyObject *worker)
+static int consider(Search *search, Worker worker)
 {
     double backlog = number_of(worker, BACKLOG);
     if (FAILED(backlog))
@@ -694,12 +720,13 @@ static PyObject *least_work(PyObject *module, PyObject *const *args, Py_ssize_t 
     if (size < 1) {
         PyErr_SetString(PyExc_IndexError, "there are no workers");
     } else {
-        Search search = {args[1], burdened > 0, tokens, PyTuple_GetItem(workers, 0), Py_HUGE_VAL};
+        Worker first = worker_of(PyTuple_GetItem(workers, 0));
+        Search search = {args[1], burdened > 0, tokens, first, Py_HUGE_VAL};
         Py_ssize_t n = 0;
-        while (n < size && consider(&search, PyTuple_GetItem(workers, n)) == 0)
+        while (n < size && consider(&search, worker_of(PyTuple_GetItem(workers, n))) == 0)
             n++;
         if (n == size)
-            found = Py_BuildValue("(Od)", search.best, search.least);
+            found = Py_BuildValue("(Od)", search.best.object, search.least);
     }
     Py_DECREF(workers);
     return found;

@@ -24,6 +24,9 @@ def _block_ends() -> tuple[int, ...]:
     return tuple(ends)
 
 
+#: Of a prompt's blocks, 64 bits each: packed in the machine's order, as C gives them, or numbers.
+Hashes = bytes | list[int]
+
 #: Where the n-th block ends, in bytes from the prompt's start.
 BLOCK_ENDS: Final = _block_ends()
 _BLOCKS: Final = tuple(zip((0, *BLOCK_ENDS), BLOCK_ENDS, strict=False))

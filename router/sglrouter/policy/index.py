@@ -7,10 +7,11 @@ it in order: workers that are gone are forgotten, slice by slice, and ages begin
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sglrouter.inner import Table
+from sglrouter.inner.blocks import Hashes
 from sglrouter.inner.table import (
     AGE_SHIFT,
     AGES,
@@ -51,9 +52,9 @@ class PrefixIndex:
         self._per_tick = max(1, self.entries // 256)
         rows = Table(memory, self._buckets, self._per_tick)
         #: match(blocks): which of the hashes are known, from the first on.
-        self.match: Callable[[Sequence[int]], Match] = rows.match
+        self.match: Callable[[Hashes], Match] = rows.match
         #: record(blocks, match, slot): from now on the worker in `slot` has these blocks.
-        self.record: Callable[[Sequence[int], Any, int], None] = rows.record
+        self.record: Callable[[Hashes, Any, int], None] = rows.record
         self._now = self._age()
         self._gone: dict[int, int] = {}  # slot -> entries still to be looked at
         self._rejuvenate = 0  # entries still to be looked at since ages began anew
@@ -98,7 +99,7 @@ class PrefixIndex:
     def statistics(self) -> Mapping[str, float]:
         """`index_entries` is counted on a sample: several processes write the table."""
         sample = self._keys[:: 2 * max(1, self.entries // _SAMPLE)].tolist()
-        used = sum(1 for key in sample if key) / len(sample)
+        used = 1 - sample.count(0) / len(sample)
         return {
             "index_bytes": float(self.entries * ENTRY_BYTES),
             "index_entries": float(round(used * self.entries)),

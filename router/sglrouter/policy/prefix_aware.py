@@ -51,15 +51,15 @@ class PrefixAware:
 
     def choose(self, request: Request, workers: Sequence[C]) -> Choice[C]:
         prompt = request.prompt
-        blocks, tokens = prompt.blocks, prompt.tokens
-        match = self.index.match(blocks)
+        hashes, tokens = prompt.hashes, prompt.tokens
+        match = self.index.match(hashes)
         depths = match.depths()
         if depths or not self.alone:
             worker, reason = self._decide(workers, prompt, depths)
         else:
             worker, reason = self._cheapest(workers, depths, tokens)[0], "cold"
         slot = worker.slot
-        self.index.record(blocks, match, slot)
+        self.index.record(hashes, match, slot)
         matched = TOKENS_AT[depths[slot]] if slot in depths else 0
         self._prompt_tokens += tokens
         self._matched_tokens += matched

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from sglrouter.inner import blocks, hash_blocks
+from sglrouter.inner.blocks import Hashes
 
 BYTES_PER_TOKEN: Final = 4
 _LONG_NAME: Final = 256
@@ -49,25 +50,34 @@ BLOCK_ENDS: Final = blocks.BLOCK_ENDS
 TOKENS_AT: Final = tuple(end // BYTES_PER_TOKEN for end in (0, *BLOCK_ENDS))
 
 
+#: A hash to be computed: a function that returns it, and what it takes.
+_Later = tuple[Callable[..., int], *tuple[Any, ...]]
+
+
 class Prompt:
     """`tokens`: estimate of the whole; `blocks`: hash of each full block and all before it;
     `conversation`: alike in every turn of a conversation, on every host. All hashes have 64 bits.
+    `hashes`: the blocks as `hash_blocks` gave them.
     """
 
-    __slots__ = ("_conversation", "blocks", "tokens")
+    __slots__ = ("_conversation", "hashes", "tokens")
 
-    def __init__(
-        self, tokens: int, blocks: Sequence[int], conversation: int | Callable[[], int]
-    ) -> None:
+    def __init__(self, tokens: int, hashes: Hashes, conversation: int | _Later) -> None:
         self.tokens = tokens
-        self.blocks = blocks
+        self.hashes = hashes
         self._conversation = conversation
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        hashes = self.hashes
+        return memoryview(hashes).cast("Q") if isinstance(hashes, bytes) else hashes
 
     @property
     def conversation(self) -> int:
         """Computed when it is first asked for: most policies never do."""
         if not isinstance(self._conversation, int):
-            self._conversation = self._conversation()
+            compute, *arguments = self._conversation
+            self._conversation = compute(*arguments)
         return self._conversation
 
 
@@ -94,17 +104,15 @@ def of_found(model: str | None, data: bytes, start: int, size: int, turn: int) -
     `turn`: where in them the first user's message ends; 0: it is a bare prompt.
     """
     seed = 0 if model is None else _name_seed(model)
-    if not turn:
-        first = data[start : start + min(size, _BARE_START)]
-        conversation = partial(xxh3_64_intdigest, first, seed)
-    else:
-        conversation = partial(_turn_hash, data, start, turn, seed)
-    blocks = hash_blocks(data, start, size - 1 if turn else size, seed)
-    return Prompt(size // BYTES_PER_TOKEN, blocks, conversation)
+    hashes = hash_blocks(data, start, size - 1 if turn else size, seed)
+    conversation = (_found_conversation, data, start, size, turn, seed)
+    return Prompt(size // BYTES_PER_TOKEN, hashes, conversation)
 
 
-def _turn_hash(data: bytes, start: int, turn: int, seed: int) -> int:
-    return xxh3_64_intdigest(data[start : start + turn] + b"]", seed)
+def _found_conversation(data: bytes, start: int, size: int, turn: int, seed: int) -> int:
+    if turn:
+        return xxh3_64_intdigest(data[start : start + turn] + b"]", seed)
+    return xxh3_64_intdigest(data[start : start + min(size, _BARE_START)], seed)
 
 
 def _seed(document: Mapping[str, Any]) -> int:
@@ -149,9 +157,9 @@ def _encode(value: Any) -> bytes:
 def _of_messages(document: Mapping[str, Any], messages: list[Any], seed: int) -> Prompt:
     data = _start(document) + _encode(_settled(messages))
     # Without the closing bracket, so that a later turn's text begins with this one's.
-    blocks = hash_blocks(data, 0, len(data) - 1, seed)
-    conversation = partial(_message_conversation, document, messages, seed)
-    return Prompt(len(data) // BYTES_PER_TOKEN, blocks, conversation)
+    hashes = hash_blocks(data, 0, len(data) - 1, seed)
+    conversation = (_message_conversation, document, messages, seed)
+    return Prompt(len(data) // BYTES_PER_TOKEN, hashes, conversation)
 
 
 def _start(document: Mapping[str, Any]) -> bytes:
@@ -243,5 +251,5 @@ def _of_bytes(data: bytes, total: int, seed: int) -> Prompt:
     return Prompt(
         total // BYTES_PER_TOKEN,
         hash_blocks(data, 0, len(data), seed),
-        partial(xxh3_64_intdigest, start, seed),
+        (xxh3_64_intdigest, start, seed),
     )

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sglrouter.inner import request_line
+from sglrouter.inner.ending import Used
 from sglrouter.log import encode
-from sglrouter.serving.usage import TAIL_BYTES, Usage, estimate_usage, read_usage
+from sglrouter.serving.usage import TAIL_BYTES, estimate_usage, read_usage
 from sglrouter.telemetry.trace import trace_id
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ METERED = frozenset(
 )
 
 
-def usage_of(exchange: Exchange) -> Usage | None:
+def usage_of(exchange: Exchange) -> Used | None:
     """Tokens of an answer that began well; None: it has none to count."""
     if not exchange.first_byte_at or exchange.status >= 300 or exchange.tier == "peer":
         return None
@@ -90,7 +91,7 @@ def _count(router: Router, exchange: Exchange, outcome: str, target: str, now: f
         metrics.itl.observe(fleet, (now - first) / (exchange.events - 1))
     if key.bounded and usage is not None:
         tokens = exchange.view.prompt.tokens
-        router.limits.spent(key, usage.prompt + usage.completion, tokens)
+        router.limits.spent(key, usage[0] + usage[1], tokens)
     router.log.put(
         request_line(
             time.time(),

@@ -54,10 +54,7 @@ class Answer(Meter):
         self.priority: Priority = priority
         self.tier = fleet.name
         self.started = router.clock()
-
-    @property
-    def head_only(self) -> bool:
-        return self.request.method == b"HEAD"
+        self.head_only = request.method == b"HEAD"
 
     def _head(self, connection: Upstream, marks: bytes) -> bytes:
         """The head for the client; `marks` are lines of ours, without the last CRLF."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sglrouter.inner import scan_usage
+from sglrouter.inner.ending import Used
 
 #: Bytes of an answer's end that are looked at.
 TAIL_BYTES = 4096
@@ -30,11 +31,11 @@ class Usage(NamedTuple):
     estimated: bool = False
 
 
-def read_usage(tail: bytes) -> Usage | None:
+def read_usage(tail: bytes) -> Used | None:
     """The usage in the last bytes of an answer (its chunk framing may be among them)."""
     found = scan_usage(tail)
     if found is not None:
-        return Usage(*found)
+        return found
     for mark in _MARKS:
         at = tail.rfind(mark)
         while at >= 0:

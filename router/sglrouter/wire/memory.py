@@ -110,8 +110,10 @@ class KnownRequest:
         if found is None:
             return None
         end, length, passed, values = found
+        if length < 0:
+            length = 0
         if self.same:
-            return self.head, end, max(length, 0)
+            return self.head, end, length
         request_id = values[self.request_id] if self.request_id >= 0 else b""
         if request_id and not REQUEST_ID.fullmatch(request_id):
             return None
@@ -134,7 +136,7 @@ class KnownRequest:
             opaque=old.opaque,
             traced=old.traced,
         )
-        return head, end, max(length, 0)
+        return head, end, length
 
 
 class RequestMemory:

@@ -182,7 +182,8 @@ class Upstream(Relay, asyncio.Protocol):
 
     def _release(self, exchange: Receiver) -> None:
         self.exchange = self.fast = None
-        target, transport = self.target, self.transport
+        target, transport = self.target, self._transport
+        assert transport is not None
         if (
             self._keep
             and not target.removed

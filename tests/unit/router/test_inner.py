@@ -166,7 +166,7 @@ def test_both_tables_say_and_write_the_same(steps: list[tuple[list[int], int]], 
     ours = table.Table(memories[0], buckets, 3)
     theirs = _inner.Index(memories[1], buckets, 3)
     for blocks, slot in steps:
-        given = array("Q", blocks) if slot % 2 else blocks  # packed, as hash_blocks gives them
+        given = array("Q", blocks).tobytes() if slot % 2 else blocks  # as hash_blocks gives them
         mine, other = ours.match(blocks), theirs.match(given)
         assert mine.depths() == other.depths()
         ours.record(blocks, mine, slot)
@@ -249,10 +249,10 @@ def test_what_c_reads_of_usage_is_what_python_reads(document, before, after, com
 def test_c_reads_the_usage_that_engines_write():
     engine = b'"usage":{"prompt_tokens":9,"total_tokens":12,"completion_tokens":3,'
     assert _inner.scan_usage(engine + b'"prompt_tokens_details":null,"reasoning_tokens":0}}') == (
-        9, 3, None,
+        9, 3, None, False,
     )  # fmt: skip
     tail = engine + b'"prompt_tokens_details":{"cached_tokens":4}},"usage":null}'
-    assert _inner.scan_usage(tail) == (9, 3, 4)
+    assert _inner.scan_usage(tail) == (9, 3, 4, False)
 
 
 def test_the_switch_leaves_the_c_aside():

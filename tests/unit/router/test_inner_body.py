@@ -187,13 +187,17 @@ def test_a_body_with_a_fault_is_never_taken_for_a_whole_one(document, write, at,
     check(body[:at] + put + body[at + taken :])
 
 
+def numbers(hashes: blocks.Hashes) -> list[int]:
+    return list(memoryview(hashes).cast("Q") if isinstance(hashes, bytes) else hashes)
+
+
 @given(data=st.binary(max_size=3000), start=st.integers(-1, 3000), size=st.integers(-1, 4000))
 def test_both_chains_of_hashes_are_the_same(data: bytes, start: int, size: int):
     seed = size * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
     outcomes = []
     for chain in (blocks.hash_blocks, _body.hash_blocks):
         try:
-            outcomes.append(list(chain(data, start, size, seed)))
+            outcomes.append(numbers(chain(data, start, size, seed)))
         except ValueError:
             outcomes.append("refused")
     assert outcomes[0] == outcomes[1]
@@ -203,7 +207,7 @@ def test_the_chains_are_the_same_at_every_size_of_block():
     data = bytes(n * n >> 3 & 0xFF for n in range(1 << 16)) * 260
     expected = blocks.hash_blocks(data, 3, len(data) - 3, 7)
     assert len(expected) > 16 * 8
-    assert list(_body.hash_blocks(data, 3, len(data) - 3, 7)) == expected
+    assert numbers(_body.hash_blocks(data, 3, len(data) - 3, 7)) == expected
 
 
 HEAD = read_head(
