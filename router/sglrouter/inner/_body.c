@@ -6,6 +6,7 @@
  * nesting, a name twice, anything that is not JSON) it leaves to Python, which alone refuses. */
 
 #include "_hash.h"
+#include "_tuple.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -576,9 +577,12 @@ static PyObject *result(PyObject *body, Fields *fields)
             return NULL;
     }
     Py_ssize_t size = before + whole.size, turn = chat ? before + fields->turn : 0;
-    if (model->start == NULL)
-        return Py_BuildValue("(ONnnn)", Py_None, body, start, size, turn);
-    return Py_BuildValue("(s#Nnnn)", model->start, model->size, body, start, size, turn);
+    PyObject *name = model->start == NULL
+                         ? Py_NewRef(Py_None)
+                         : PyUnicode_FromStringAndSize(model->start, model->size);
+    PyObject *const read[] = {name, body, PyLong_FromSsize_t(start), PyLong_FromSsize_t(size),
+                              PyLong_FromSsize_t(turn)};
+    return tuple_of(5, read);
 }
 
 static PyObject *read_body(PyObject *module, PyObject *bytes)

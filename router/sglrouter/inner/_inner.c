@@ -3,9 +3,8 @@
  * Only the limited API of CPython 3.11 is used: one build serves every later version.
  * Nothing here parses beyond the size line of a chunk and a flat object of numbers. */
 
-#define Py_LIMITED_API 0x030b0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_tuple.h"
+
 #include <stdint.h>
 #include <string.h>
 #include <structmember.h>
@@ -670,12 +669,10 @@ static PyObject *scan_usage(PyObject *module, PyObject *data)
             cached = inner;
         if (prompt < 0 && completion < 0)
             Py_RETURN_NONE;
-        PyObject *cached_or_none = optional_count(cached);
-        if (cached_or_none == NULL)
-            return NULL;
-        return Py_BuildValue("(LLNO)", (long long)(prompt < 0 ? 0 : prompt),
-                             (long long)(completion < 0 ? 0 : completion), cached_or_none,
-                             Py_False); /* not estimated */
+        PyObject *const usage[] = {PyLong_FromLongLong(prompt < 0 ? 0 : prompt),
+                                   PyLong_FromLongLong(completion < 0 ? 0 : completion),
+                                   optional_count(cached), Py_NewRef(Py_False)}; /* estimated */
+        return tuple_of(4, usage);
     }
     Py_RETURN_NONE;
 }

@@ -3,9 +3,8 @@
  * any input (form.py, work.py, ending.py), used where this was not built.
  * Only the limited API of CPython 3.11 is used: one build serves every later version. */
 
-#define Py_LIMITED_API 0x030b0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_tuple.h"
+
 #include <stdint.h>
 #include <string.h>
 #include <structmember.h>
@@ -527,13 +526,9 @@ static PyObject *form_read(Form *self, PyObject *data)
     if (end == NULL ||
         (self->length_at >= 0 && (length = read_length(&found[self->length_at])) < 0))
         Py_RETURN_NONE;
-    PyObject *passed = fill(self, found);
-    PyObject *values = passed != NULL ? list_of(found, self->values) : NULL;
-    if (values == NULL) {
-        Py_XDECREF(passed);
-        return NULL;
-    }
-    return Py_BuildValue("(nLNN)", (Py_ssize_t)(end - start), (long long)length, passed, values);
+    PyObject *const read[] = {PyLong_FromSsize_t(end - start), PyLong_FromLongLong(length),
+                              fill(self, found), list_of(found, self->values)};
+    return tuple_of(4, read);
 }
 
 static PyMethodDef form_methods[] = {
@@ -725,8 +720,11 @@ static PyObject *least_work(PyObject *module, PyObject *const *args, Py_ssize_t 
         Py_ssize_t n = 0;
         while (n < size && consider(&search, worker_of(PyTuple_GetItem(workers, n))) == 0)
             n++;
-        if (n == size)
-            found = Py_BuildValue("(Od)", search.best.object, search.least);
+        if (n == size) {
+            PyObject *const best[] = {Py_NewRef(search.best.object),
+                                      PyFloat_FromDouble(search.least)};
+            found = tuple_of(2, best);
+        }
     }
     Py_DECREF(workers);
     return found;

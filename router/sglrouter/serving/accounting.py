@@ -52,7 +52,7 @@ def usage_of(exchange: Exchange) -> Used | None:
     )
 
 
-def account(router: Router, exchange: Exchange, outcome: str, target: str) -> None:
+def account(router: Router, exchange: Exchange, outcome: str, target: bytes) -> None:
     """A request that was routed is over: count it and write its line, with all that ended by now.
 
     One after the other they find the code and the dictionaries in the processor's caches.
@@ -73,7 +73,7 @@ def _settle(router: Router) -> None:
             router.log.write("defect", {"traceback": traceback.format_exc()})
 
 
-def _count(router: Router, exchange: Exchange, outcome: str, target: str, now: float) -> None:
+def _count(router: Router, exchange: Exchange, outcome: str, target: bytes, now: float) -> None:
     metrics = router.metrics
     request, fleet, tier = exchange.request, exchange.fleet.name, exchange.tier
     route, key = request.route.label, request.key
@@ -120,8 +120,9 @@ def _who(client: str, key: str, method: bytes, route: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _where(
-    fleet: str, tier: str, model: str | None, worker: str, reason: str, outcome: str
+    fleet: str, tier: str, model: str | None, target: bytes, reason: str, outcome: str
 ) -> bytes:
+    worker = target.decode()
     said = {"fleet": fleet, "tier": tier, "model": model, "worker": worker, "reason": reason}
     return encode({**said, "outcome": outcome})[1:-1]
 

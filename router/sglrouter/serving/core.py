@@ -80,7 +80,7 @@ class Router:
         self.budget = RetryBudget(self.now)
         self.clients: set[ClientConnection] = set()
         self.exchanges: set[Exchange] = set()
-        self.ended: list[tuple[Exchange, str, str, float]] = []  # to be accounted for, see there
+        self.ended: list[tuple[Exchange, str, bytes, float]] = []  # to be accounted for, see there
         self.choices = itertools.count(1)
         self.draining = False  # /health says so
         self.stopping = False  # nothing new is accepted

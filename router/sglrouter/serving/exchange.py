@@ -164,7 +164,7 @@ class Exchange(Placement):
     # accounting
 
     def _finish(self, outcome: str) -> None:
-        router, worker = self.router, self.target.name.decode() if self.target else ""
+        router, worker = self.router, self.target.name if self.target else b""
         if self.waits_for is not None:
             self._stop_waiting()
         router.exchanges.discard(self)
