@@ -178,7 +178,7 @@ static int is_short(const char *at, const char *end)
 {
     static const uint8_t letters[128] = {['"'] = 1, ['\\'] = 1, ['b'] = 1, ['f'] = 1,
                                          ['n'] = 1, ['r'] = 1,  ['t'] = 1};
-    return at < end && *at > 0 && letters[(uint8_t)*at & 0x7f];
+    return at < end && (uint8_t)*at < sizeof letters && letters[(uint8_t)*at];
 }
 
 static void copy_out(Body *body, const char *end)

@@ -98,6 +98,7 @@ LEFT = [
     b'{"prompt":"\xf4\x90\x80\x80"}', b'{"prompt":"\xe2\x82"}', b'{"prompt":"a","n":01}',
     b'{"prompt":"a","n":1.}', b'{"prompt":"a","n":-}', b'{"prompt":"a","n":NaN}',
     b'{"prompt":"a","prompt":"b"}', b'{"model":3,"prompt":"a"}', b'{"prompt":"a" "b":1}',
+    *(b'{"messages":[{"content":"\\%c"}]}' % (ord(c) | 0x80) for c in '"\\bfnrt'),
     b'\xef\xbb\xbf{"prompt":"a"}', b'{"prompt":"a","x":' + b"[" * 5000 + b"]" * 5000 + b"}",
 ]  # fmt: skip
 LEFT += [
