@@ -258,9 +258,23 @@ static int put_quoted(Text *text, PyObject *object)
     return 1;
 }
 
+/* An engine may tell any number. */
+static int put_large(Text *text, PyObject *object)
+{
+    Py_ssize_t size;
+    PyObject *digits = PyNumber_ToBase(object, 10);
+    const char *data = digits != NULL ? PyUnicode_AsUTF8AndSize(digits, &size) : NULL;
+    int done = data != NULL && put(text, data, size);
+    Py_XDECREF(digits);
+    return done;
+}
+
 static int put_count(Text *text, PyObject *object)
 {
-    long long count = PyLong_AsLongLong(object);
+    int overflow;
+    long long count = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (overflow)
+        return put_large(text, object);
     if (count == -1 && PyErr_Occurred())
         return 0;
     char digits[24], *at = digits + sizeof digits;

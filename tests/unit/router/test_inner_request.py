@@ -30,7 +30,7 @@ def test_all_of_the_c_is_built_or_none():
     assert len(found) == 1, "run cli/bootstrap.sh again"
 
 
-count = st.integers(0, 2**62)
+count = st.integers(0, 2**62) | st.integers(2**62, 2**70)
 seconds = st.floats(0, 1e6)
 used = st.none() | st.tuples(count, count, st.none() | count, st.booleans())
 line_arguments = st.tuples(
