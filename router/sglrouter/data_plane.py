@@ -72,6 +72,8 @@ class DataPlane:
             client.close_if_idle()
         await self._wait(limits.drain_s, idle=True)
         for exchange in list(router.exchanges):
+            if exchange not in router.exchanges:  # it got the place of one cut, and found no worker
+                continue
             worker = exchange.worker.id if exchange.worker is not None else ""
             fields = {"id": exchange.request.id.decode(), "worker": worker}
             router.log.write("stream_cut", {**fields, "phase": exchange.phase})
@@ -97,3 +99,7 @@ class DataPlane:
             await asyncio.sleep(POLL_S)
         for client in list(self.router.clients):
             client.transport.abort()
+        for _ in range(FLUSH_POLLS):  # what their requests came to is to be counted and logged
+            if not (self.router.clients or self.router.ended):
+                break
+            await asyncio.sleep(0)

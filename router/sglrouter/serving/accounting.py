@@ -62,6 +62,8 @@ def account(router: Router, exchange: Exchange, outcome: str, target: bytes) -> 
     if not router.ended:
         router.loop.call_soon(_settle, router)
     router.ended.append((exchange, outcome, target, router.clock()))
+    if exchange.request.key.bounded:  # what it used counts for a request that is here already
+        _settle(router)
 
 
 def _settle(router: Router) -> None:
