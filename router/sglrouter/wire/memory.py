@@ -64,12 +64,15 @@ def form_of(
 ) -> Form | None:
     """The form of a head cut into `fixed` and `values`, of which `passed` are lines to pass on.
 
-    None when a name is there twice, or the values in `passed` are not those of the head.
+    None when a name is there twice, or the values in `passed` are not those of the head. Twice in
+    `passed` alone: it was read from a line that cannot be cut, as one with a tab before its value.
     """
     names = _names(fixed)
     kept, inside = cut(pattern, b"\r\n" + passed)
     places = [_place(names, name) for name in _names(kept)]
-    if len(set(names)) < len(names) or -1 in places or inside != [values[n] for n in places]:
+    if len(set(names)) < len(names) or len(set(places)) < len(places):
+        return None
+    if -1 in places or inside != [values[n] for n in places]:
         return None
     texts, pieces = _joined(fixed), _joined(kept)
     texts[-1] += b"\r\n"

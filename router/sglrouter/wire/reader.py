@@ -201,7 +201,8 @@ class RequestReader(asyncio.Protocol):
             self._take(known, head, body)
             return data[after:]
         self.partial = True
-        self._head, self._missing = head, missing
+        self._head, self._route, self._key = head, known.route, known.key
+        self._missing = missing
         self._body, self._body_bytes = [body], len(body)
         return b""
 

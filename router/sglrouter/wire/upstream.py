@@ -148,8 +148,11 @@ class Upstream(Relay, asyncio.Protocol):
         if not 0 <= end <= MAX_RESPONSE_HEAD:
             return None
         parser, raw = httptools.HttpResponseParser(None), data[:end]
-        parser.feed_data(raw + b"\r\n\r\n")
-        keep = parser.should_keep_alive()
+        parser.feed_data(raw + b"\r\n\r")
+        keep = (
+            parser.should_keep_alive()
+        )  # of an answer without a body llhttp forgets it at its end
+        parser.feed_data(b"\n")
         head = read_response_head(raw, parser.get_status_code(), keep=keep)
         self._known.add(raw, head)
         return head, end + 4

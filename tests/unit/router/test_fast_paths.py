@@ -164,6 +164,51 @@ def test_a_value_in_a_remembered_head_is_judged_anew(lab, name, value):
     lab.run(scenario())
 
 
+@pytest.mark.parametrize("name", CHANGING[1:])
+@pytest.mark.parametrize("odd", [b":  ", b":\t", b": \t "])
+@pytest.mark.parametrize("times", [1, 20])
+def test_a_header_given_twice_in_two_spellings_keeps_both_values(lab, name, odd, times):
+    """Only one of the two lines can be cut: the other's value must not follow it."""
+
+    def request(value: bytes) -> bytes:
+        twice = (name + odd + b"abc\r\n") * times + name + b": " + value + b"\r\n"
+        return HOST + twice + b"content-length: 16\r\n\r\n" + GOOD
+
+    async def scenario():
+        segments = [request(b"abc")] * 3 + [request(b"other"), request(b"abc")]
+        with_memory = await served(lab, segments, memory=True)
+        assert with_memory == await served(lab, segments, memory=False)
+        assert len(with_memory[0]) == len(segments)
+
+    lab.run(scenario())
+
+
+def test_a_recalled_request_that_never_arrives_whole_is_told_by_its_route(lab):
+    """As one that llhttp reads."""
+
+    async def scenario():
+        async with lab.world(lab.FakeWorker()) as world:
+            for recalled in (True, False):
+                if not recalled:
+                    world.router.known_requests = NoMemory(world.router.document)
+                client = await world.client()
+                for _ in range(3):
+                    client.writer.write(lab.post())
+                    assert (await client.answer()).status == 200
+                client.writer.write(lab.post()[:-1])
+                (connection,) = world.router.clients
+                await lab.until(lambda c=connection: c.partial, "half a request")
+                assert bool(connection._missing) == recalled
+                connection.tick(world.router.clock() + 100, 1e9)
+                assert (await client.answer()).status == 408
+                client.writer.close()
+                await lab.until(lambda: not world.router.clients, "the client gone")
+            late = [line for line in world.log() if line.get("status") == 408]
+            assert [line["route"] for line in late] == ["/v1/completions"] * 2
+
+    lab.run(scenario())
+
+
 def test_a_head_seen_before_is_not_parsed_again(lab):
     """The third of the same kind is recalled, with its own length, ids and session."""
 
@@ -304,6 +349,25 @@ def test_a_remembered_answer_head_is_what_reading_it_gives(kinds, rounds):
                 each._read_head(hears, data)
                 told.append(hears.heard)
             assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("head", "keep"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4", True),
+        (b"HTTP/1.1 204 No\r\nconnection: close", False),
+        (b"HTTP/1.1 204 No", True),
+        (b"HTTP/1.1 200 OK", False),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 0", False),
+    ],
+)
+def test_an_answer_without_a_body_says_whether_its_connection_stays(head, keep):
+    connection = Upstream(Target(b"w", Address("127.0.0.1", 1)))
+    found = connection._judge(head + b"\r\n\r\n")
+    assert found is not None
+    assert (found[0].keep, found[1]) == (keep, len(head) + 4)
 
 
 class ByParser(Chunked):
