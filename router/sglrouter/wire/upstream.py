@@ -149,9 +149,7 @@ class Upstream(Relay, asyncio.Protocol):
             return None
         parser, raw = httptools.HttpResponseParser(None), data[:end]
         parser.feed_data(raw + b"\r\n\r")
-        keep = (
-            parser.should_keep_alive()
-        )  # of an answer without a body llhttp forgets it at its end
+        keep = parser.should_keep_alive()  # forgotten behind an answer without a body
         parser.feed_data(b"\n")
         head = read_response_head(raw, parser.get_status_code(), keep=keep)
         self._known.add(raw, head)
