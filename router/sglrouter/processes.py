@@ -35,6 +35,7 @@ from sglrouter.shared import (
     Ready,
     Secrets,
     Stop,
+    View,
     encode,
     make_memory,
     map_memory,
@@ -87,6 +88,7 @@ class Supervisor:
         self._count = document.listen.processes
         self._children: dict[int, Child] = {}
         self._sums = Sums(self.router)
+        self._told: View | None = None  # the last view that all were sent
         self._listeners: list[socket.socket] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._ending = False
@@ -223,19 +225,28 @@ class Supervisor:
                 for child in self._children.values():
                     child.heard_at = now
             told_at = now
-            view = encode(view_of(self.router))
+            view = self._news()
             for child in self._children.values():
                 others = others_of(self.router, self._sums, child.number)
-                child.channel.send(view, encode(others))
+                child.channel.send(*view, encode(others))
                 if now - child.heard_at > HUNG_S or child.channel.waiting > MAX_WAITING_BYTES:
                     self.log.write("process_hung", {"process": child.number})
                     child.kill()
             await asyncio.sleep(INTERVAL_S)
 
+    def _news(self) -> list[bytes]:
+        """The view, if it is another than all were told; a new process gets its first by itself."""
+        view = view_of(self.router)
+        if view == self._told:
+            return []
+        self._told = view
+        return [encode(view)]
+
     async def reload(self, document: RouterDocument) -> Change:
         change = await self.control.reload(document)
         if change.keys:
             self._tell(encode(self._document()))
+            self._told = None  # workers of a fleet they did not know were left out
             self._tell_secrets()  # after the document that names them
         return change
 

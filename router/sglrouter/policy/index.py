@@ -25,7 +25,8 @@ from sglrouter.inner.table import (
 
 # Entries one sweep looks at, about a millisecond.
 _SWEEP_ENTRIES: Final = 16_384
-_SAMPLE: Final = 4096
+# Each is a miss of the caches, and each process of a host looks four times a second.
+_SAMPLE: Final = 512
 
 
 class PrefixIndex:

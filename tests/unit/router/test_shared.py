@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -15,7 +16,7 @@ from sglrouter.fleet.workers import Address, Report, Seen
 from sglrouter.listener import make_listener, make_listeners
 from sglrouter.log import Log
 from sglrouter.models import RouterDocument
-from sglrouter.processes import assign
+from sglrouter.processes import Supervisor, assign
 from sglrouter.processes_sums import Sums, mirror_workers, others_of, share_of, view_of
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
@@ -217,3 +218,25 @@ def test_the_parent_shows_sums_and_tells_each_process_what_the_others_have(lab):
         assert sum(total.requests.values()) == 3
 
     routers(lab, scenario)
+
+
+def test_a_view_is_told_when_it_is_new_and_after_a_reload():
+    """A process leaves out workers of a fleet that it hears of only with the next document."""
+
+    async def scenario():
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        supervisor = Supervisor(document(), Log(nowhere))
+        workers = supervisor.router.workers
+        told = [len(supervisor._news()) for _ in range(2)]
+        workers.apply([row("a", 1).seen])
+        told += [len(supervisor._news()) for _ in range(2)]
+        workers.reported(workers.workers["a"], Report("ready", 0, None, {}), 5.0)
+        told += [len(supervisor._news()) for _ in range(2)]
+        await supervisor.reload(document(models=["tiny", "new"]))
+        told += [len(supervisor._news()) for _ in range(2)]
+        assert told == [1, 0] * 4
+        await supervisor.stop()
+        supervisor.log.close()
+        os.close(nowhere)
+
+    asyncio.run(scenario())

@@ -89,6 +89,17 @@ def test_at_its_cap_the_latest_stay_and_the_oldest_go():
     assert index.statistics()["index_entries"] == index.entries
 
 
+@pytest.mark.parametrize("size", [1 << 12, 1 << 20], ids=["every entry", "a sample"])
+def test_entries_in_use_are_counted_on_a_sample_of_large_tables(size):
+    index = PrefixIndex(None, size)
+    many = index.entries // 2
+    for chain in chains(many, length=1):
+        put(index, chain, 3)
+    used = sum(1 for key in index._keys[::2] if key)
+    error = 0 if size == 1 << 12 else 0.1 * index.entries  # four times a sample's deviation
+    assert index.statistics()["index_entries"] == pytest.approx(used, abs=error)
+
+
 def test_what_is_used_outlives_what_is_not():
     index = PrefixIndex(None, 1 << 16)
     hot, cold = chains(2, length=8, seed=2)
