@@ -278,6 +278,16 @@ def test_the_least_work_is_found_alike(
 
 
 @needs_c
+@pytest.mark.parametrize("backlog", [2**63 - 1, 2**63, -(2**63) - 1, 2.5, True, 10**300])
+def test_any_number_is_compared(backlog: float):
+    workers = [worker_of(_request.Work, (0, 0, 2**53, 0, 1)) for _ in range(2)]
+    workers[1].backlog = backlog
+    found, least = _request.least_work(workers, {}, 60)
+    assert (found, least) == work.least_work(workers, {}, 60)
+    assert isinstance(least, float)
+
+
+@needs_c
 def test_workers_without_numbers_are_refused():
     for workers in ([], [object()], [_request.Work()], [work.Work()], 3):
         with pytest.raises((AttributeError, IndexError, TypeError)):
