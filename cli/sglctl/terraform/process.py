@@ -140,9 +140,11 @@ def stop(process: subprocess.Popen[str], grace_s: float) -> bool:
     if process.poll() is not None:
         return True
     _send(process.pid, signal.SIGINT)
-    # Its pipe is drained meanwhile: a full one would keep it from ending.
-    drain = threading.Thread(target=_drain, args=(process,), daemon=True)
-    drain.start()
+    # Its pipe is drained meanwhile: a full one would keep it from ending. A descriptor of its own,
+    # since ours is closed as soon as Terraform has ended.
+    if process.stdout is not None and not process.stdout.closed:
+        own = os.dup(process.stdout.fileno())
+        threading.Thread(target=_drain, args=(own,), daemon=True).start()
     try:
         deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline:
@@ -156,14 +158,12 @@ def stop(process: subprocess.Popen[str], grace_s: float) -> bool:
     return False
 
 
-def _drain(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    descriptor = process.stdout.fileno()
+def _drain(descriptor: int) -> None:
     try:
         while os.read(descriptor, 65536):
             pass
-    except OSError:
-        return
+    finally:
+        os.close(descriptor)
 
 
 def _send(pid: int, number: int) -> None:
