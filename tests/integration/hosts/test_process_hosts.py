@@ -359,9 +359,12 @@ def test_a_supervisor_whose_services_run_uses_no_processor_time(
         lines = [line for line in status if "ctxt_switches" in line]
         return sum(int(line.split()[1]) for line in lines)
 
-    before = wake_ups()
-    time.sleep(1)  # the measurement itself
-    assert wake_ups() == before
+    quiet = False
+    for _ in range(5):  # the kernel may wake it once; who polls has no quiet second
+        before = wake_ups()
+        time.sleep(1)  # the measurement itself
+        quiet = quiet or wake_ups() == before
+    assert quiet
 
 
 def test_a_driver_listens_on_ports_a_host_can_reach(driver: ProcessDriver) -> None:
