@@ -60,6 +60,7 @@ class Child:
     heard_at: float
     ready: bool = False
     listeners: list[int] = field(default_factory=list)
+    told: View | None = None  # the view it has
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -88,7 +89,6 @@ class Supervisor:
         self._count = document.listen.processes
         self._children: dict[int, Child] = {}
         self._sums = Sums(self.router)
-        self._told: View | None = None  # the last view that all were sent
         self._listeners: list[socket.socket] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._ending = False
@@ -174,10 +174,11 @@ class Supervisor:
         return status
 
     def _introduce(self, child: Child) -> None:
+        child.told = view_of(self.router)
         child.channel.send(
             encode(self._document()),
             encode(Secrets(secrets_dump(self.router))),
-            encode(view_of(self.router)),
+            encode(child.told),
             encode(others_of(self.router, self._sums, child.number)),
         )
         if self._ending:
@@ -225,28 +226,28 @@ class Supervisor:
                 for child in self._children.values():
                     child.heard_at = now
             told_at = now
-            view = self._news()
+            self._tell_view()
             for child in self._children.values():
-                others = others_of(self.router, self._sums, child.number)
-                child.channel.send(*view, encode(others))
+                child.channel.send(encode(others_of(self.router, self._sums, child.number)))
                 if now - child.heard_at > HUNG_S or child.channel.waiting > MAX_WAITING_BYTES:
                     self.log.write("process_hung", {"process": child.number})
                     child.kill()
             await asyncio.sleep(INTERVAL_S)
 
-    def _news(self) -> list[bytes]:
-        """The view, if it is another than all were told; a new process gets its first by itself."""
-        view = view_of(self.router)
-        if view == self._told:
-            return []
-        self._told = view
-        return [encode(view)]
+    def _tell_view(self) -> None:
+        """To every data process that has another."""
+        view, line = view_of(self.router), b""
+        for child in self._children.values():
+            if child.told != view:
+                child.told, line = view, line or encode(view)
+                child.channel.send(line)
 
     async def reload(self, document: RouterDocument) -> Change:
         change = await self.control.reload(document)
         if change.keys:
             self._tell(encode(self._document()))
-            self._told = None  # workers of a fleet they did not know were left out
+            for child in self._children.values():
+                child.told = None  # workers of a fleet it did not know were left out
             self._tell_secrets()  # after the document that names them
         return change
 

@@ -220,21 +220,50 @@ def test_the_parent_shows_sums_and_tells_each_process_what_the_others_have(lab):
     routers(lab, scenario)
 
 
-def test_a_view_is_told_when_it_is_new_and_after_a_reload():
+class Told:
+    """A data process that only listens: how many lines came since it was last asked."""
+
+    def __init__(self) -> None:
+        self.told: View | None = None
+        self.channel = self
+        self._lines = 0
+
+    def send(self, *lines: bytes) -> None:
+        self._lines += sum(b'"view"' in line for line in lines)
+
+    def news(self) -> int:
+        self._lines, count = 0, self._lines
+        return count
+
+
+def test_a_view_is_told_to_who_has_another_and_after_a_reload():
     """A process leaves out workers of a fleet that it hears of only with the next document."""
 
     async def scenario():
         nowhere = os.open(os.devnull, os.O_WRONLY)
         supervisor = Supervisor(document(), Log(nowhere))
-        workers = supervisor.router.workers
-        told = [len(supervisor._news()) for _ in range(2)]
+        workers, child = supervisor.router.workers, Told()
+        supervisor._children[0] = child
+
+        def twice() -> list[int]:
+            found = []
+            for _ in range(2):
+                supervisor._tell_view()
+                found.append(child.news())
+            return found
+
+        assert twice() == [1, 0]
         workers.apply([row("a", 1).seen])
-        told += [len(supervisor._news()) for _ in range(2)]
+        assert twice() == [1, 0]
         workers.reported(workers.workers["a"], Report("ready", 0, None, {}), 5.0)
-        told += [len(supervisor._news()) for _ in range(2)]
+        assert twice() == [1, 0]
         await supervisor.reload(document(models=["tiny", "new"]))
-        told += [len(supervisor._news()) for _ in range(2)]
-        assert told == [1, 0] * 4
+        child.news()
+        assert twice() == [1, 0]
+        late = supervisor._children[1] = Told()
+        supervisor._tell_view()
+        assert (child.news(), late.news()) == (0, 1)
+        supervisor._children.clear()
         await supervisor.stop()
         supervisor.log.close()
         os.close(nowhere)
