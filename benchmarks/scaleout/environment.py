@@ -30,6 +30,8 @@ ROUTERS = "sgl-local-router"
 #: Of on-demand workers one, of Spot workers none until they are asked for.
 _CAPACITY = "capacity: {min: 1, max: 6, desired: 1}"
 _PURCHASE = "purchase: {on_demand_base: 3, spot_percentage: 100}"
+#: Three checks of a router's health, and one that runs into its time limit.
+STEADY_S = 18.0
 #: Real engines start as fast as the machine lets them; a slow start is a figure, not a failure.
 _LAUNCH = "launch_timeout_s: 1800"
 _DEPLOY_S, _DOWN_S = 1700.0, 300.0
@@ -98,16 +100,21 @@ class Environment:
         return document
 
     def until_healthy(self, router: str, timeout_s: float) -> None:
-        """Until the load balancer sends this router requests. Raises ScaleoutError."""
+        """Until the load balancer has sent this router requests for STEADY_S.
+
+        A router that comes back between two checks never was unhealthy, and may be found so late.
+        Raises ScaleoutError.
+        """
         targets = emulator_client(self.endpoint, "elbv2")
         found = targets.describe_target_groups(Names=[ROUTERS])["TargetGroups"][0]
-        deadline = time.monotonic() + timeout_s
-        while True:
+        steady = time.monotonic() + STEADY_S
+        deadline = steady + timeout_s
+        while time.monotonic() < steady:
             health = targets.describe_target_health(
                 TargetGroupArn=found["TargetGroupArn"], Targets=[{"Id": router}]
             )["TargetHealthDescriptions"]
-            if health[0]["TargetHealth"]["State"] == "healthy":
-                return
+            if health[0]["TargetHealth"]["State"] != "healthy":
+                steady = time.monotonic() + STEADY_S
             if time.monotonic() > deadline:
                 raise ScaleoutError(f"router {router}: {health[0]['TargetHealth']}")
             time.sleep(LOOK_S)
