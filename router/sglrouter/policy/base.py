@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from sglrouter.inner.work import Busy
 from sglrouter.models import PolicyName
 from sglrouter.policy.prompt import Prompt
 
@@ -24,7 +25,7 @@ class Request(Protocol):
     def document(self) -> Mapping[str, Any] | None: ...
 
 
-class Candidate(Protocol):
+class Candidate(Busy, Protocol):
     """A worker that may be chosen.
 
     `slot`: small number of its own while it lives; `load`: requests on it, ours and others';
@@ -34,14 +35,6 @@ class Candidate(Protocol):
 
     @property
     def id(self) -> str: ...
-    @property
-    def slot(self) -> int: ...
-    @property
-    def load(self) -> int: ...
-    @property
-    def backlog(self) -> int: ...
-    @property
-    def last_chosen(self) -> int: ...
 
 
 C = TypeVar("C", bound=Candidate)
