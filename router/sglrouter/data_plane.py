@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sglrouter.allocator import keep_freed_memory
 from sglrouter.listener import BACKLOG
@@ -34,8 +34,11 @@ async def keep_ticking(router: Router) -> None:
 class DataPlane:
     """`start`, `listen`, then `drain` and `stop`."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(
+        self, router: Router, connection: Callable[[], ClientConnection] | None = None
+    ) -> None:
         self.router = router
+        self._connection = connection or (lambda: ClientConnection(router))
         self.hurry = asyncio.Event()  # cut what runs
         self._servers: dict[int, asyncio.Server] = {}
         self._ticks: asyncio.Task[None] | None = None
@@ -50,7 +53,7 @@ class DataPlane:
             self._servers.pop(number).close()
         for number in sockets.keys() - self._servers.keys():
             self._servers[number] = await self.router.loop.create_server(
-                lambda: ClientConnection(self.router), sock=sockets[number].dup(), backlog=BACKLOG
+                self._connection, sock=sockets[number].dup(), backlog=BACKLOG
             )
 
     async def drain(self, sockets: Sequence[socket.socket] = ()) -> None:

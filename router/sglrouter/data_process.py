@@ -1,17 +1,13 @@
-"""A data process: it serves, and knows what its parent tells it (`processes`).
-
-Started by the parent alone: `python -m sglrouter.data_process NUMBER CHANNEL MEMORY LISTENER…`,
-all but the first inherited descriptors.
-"""
+"""A data process: it serves, and knows what its parent tells it (`processes`)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
+import os
 import socket
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import uvloop
 
@@ -21,6 +17,9 @@ from sglrouter.fleet.peers import Peers
 from sglrouter.log import Log, LogHandler
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import mirror_workers
+from sglrouter.rescue.adoption import Adopter
+from sglrouter.rescue.connection import Kept
+from sglrouter.rescue.journal import Journal
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
     INTERVAL_S,
@@ -48,11 +47,19 @@ STALE_S = 15.0
 class DataProcess:
     """`run` until the parent says stop, or is gone."""
 
-    def __init__(self, router: Router, channel: Channel, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        channel: Channel,
+        sockets: Sequence[socket.socket],
+        kept: Kept,
+        adopter: Adopter,
+    ) -> None:
         self.router = router
-        self.plane = DataPlane(router)
+        self.plane = DataPlane(router, kept.connection)
         self._channel = channel
         self._sockets = sockets
+        self._adopter = adopter
         self._drain: asyncio.Task[None] | None = None
         self._ready = False
         router.workers.stale_s = STALE_S
@@ -66,6 +73,7 @@ class DataProcess:
         finally:
             if self._drain is not None:
                 await self._drain
+            self._adopter.stop()
             counting.cancel()
             await asyncio.gather(counting, return_exceptions=True)
             await self.plane.stop()
@@ -121,6 +129,7 @@ class DataProcess:
             close_idle(peer)
         if not self._ready:
             self._ready = True
+            self._adopter.start()
             self._channel.send(encode(Ready()))
 
     async def _count(self) -> None:
@@ -130,18 +139,50 @@ class DataProcess:
             await asyncio.sleep(INTERVAL_S)
 
 
-async def _run(channel_fd: int, memory_fd: int, listener_fds: Sequence[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What `data_start` begins with: descriptors, the end that clients of dead processes come
+    from, the journal, and the keeper's process id or why there is none."""
+
+    channel: int
+    memory: int
+    listeners: Sequence[int]
+    takes: socket.socket
+    journal: Journal
+    keeper: int | OSError
+
+
+def _watch(keeper: int | OSError, log: Log) -> None:
+    """Say so when there is no keeper, now or later: the process serves without."""
+    if isinstance(keeper, OSError):
+        log.write("no_keeper", {"error": str(keeper)})
+        return
+    loop, descriptor = asyncio.get_running_loop(), os.pidfd_open(keeper)
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(keeper, 0)
+        log.write("no_keeper", {"error": f"it ended: {os.waitstatus_to_exitcode(status)}"})
+
+    loop.add_reader(descriptor, ended)
+
+
+async def _run(inherited: Inherited) -> None:
     log = Log(shared=True)
     logging.basicConfig(handlers=[LogHandler(log)], level=logging.WARNING)
-    channel = await Channel.open(socket.socket(fileno=channel_fd))
-    sockets = [socket.socket(fileno=fd) for fd in listener_fds]
+    _watch(inherited.keeper, log)
+    channel = await Channel.open(socket.socket(fileno=inherited.channel))
+    sockets = [socket.socket(fileno=fd) for fd in inherited.listeners]
     try:
         first = await channel.receive()
         if not isinstance(first, Document):
             raise ChannelError("the parent did not begin with a document")
         document = RouterDocument.model_validate_json(first.document)
-        router = Router(document, log, memory=map_memory(memory_fd))
-        await DataProcess(router, channel, sockets).run()
+        router = Router(document, log, memory=map_memory(inherited.memory))
+        kept = Kept(router, inherited.journal)
+        adopter = Adopter(kept, inherited.takes)
+        await DataProcess(router, channel, sockets, kept, adopter).run()
     finally:
         channel.close()
         for sock in sockets:
@@ -149,13 +190,5 @@ async def _run(channel_fd: int, memory_fd: int, listener_fds: Sequence[int]) -> 
         log.close()
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Signals are the parent's affair: a terminal's Ctrl-C reaches every process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    _, channel, memory, *listeners = map(int, arguments)
-    uvloop.run(_run(channel, memory, listeners))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def run(inherited: Inherited) -> None:
+    uvloop.run(_run(inherited))

@@ -25,6 +25,7 @@ from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import Sums, others_of, share_of, view_of
 from sglrouter.reload import Change
+from sglrouter.rescue.adoption import make_adoption
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
     INTERVAL_S,
@@ -90,6 +91,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._sums = Sums(self.router)
         self._listeners: list[socket.socket] = []
+        self._adoption = make_adoption()
         self._keepers: list[asyncio.Task[None]] = []
         self._ending = False
 
@@ -149,12 +151,13 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as stack:
             stack.callback(ours.close)
-            inherited = [theirs.fileno(), self._memory, *(s.fileno() for s in self._listeners)]
+            sockets = [*self._adoption, *self._listeners]
+            inherited = [theirs.fileno(), self._memory, *(s.fileno() for s in sockets)]
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "sglrouter.data_process",
-                *map(str, [number, *inherited]),
+                "sglrouter.data_start",
+                *map(str, inherited),
                 pass_fds=inherited,
             )
             stack.pop_all()
@@ -290,5 +293,7 @@ class Supervisor:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await self.control.stop()
         self._close_listeners()
+        for end in self._adoption:
+            end.close()
         os.close(self._memory)
         self.log.write("stopped", {})

@@ -60,6 +60,7 @@ class Answer(Meter):
         """The head for the client; `marks` are lines of ours, without the last CRLF."""
         request = self.request
         head = connection.response
+        self.client.answering()
         self.phase = "streaming"
         self.status = head.status
         self.first_byte_at = self.router.clock()
@@ -109,6 +110,7 @@ class Answer(Meter):
         """Answer with an error; `extra` are further header lines, each ending in CRLF."""
         self.status = failure.status
         self.close = self.request.close or self.router.stopping
+        self.client.answering()
         self.client.transport.write(
             replies.refusal(
                 failure,

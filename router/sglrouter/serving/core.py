@@ -220,6 +220,7 @@ class Router:
     def _answer(self, client: ClientConnection, request: Request, status: int, body: bytes) -> None:
         close = request.close or self.stopping
         head_only = request.method == b"HEAD"
+        client.answering()
         client.transport.write(
             replies.render(status, body, request_id=request.id, close=close, head_only=head_only)
         )
@@ -232,6 +233,7 @@ class Router:
     def _refuse(self, client: ClientConnection, request: Request, failure: Failure) -> None:
         close = request.close or self.stopping
         head_only = request.method == b"HEAD"
+        client.answering()
         client.transport.write(
             replies.refusal(failure, request_id=request.id, close=close, head_only=head_only)
         )

@@ -70,6 +70,11 @@ class Metrics:
         self.hops = Counter(
             P + "hops_total", "Requests for another router's conversations.", "outcome"
         )
+        self.takeovers = Counter(
+            P + "clients_taken_over_total",
+            "Clients of a data process that died: waiting for an answer, idle, or lost after all.",
+            "state",
+        )
         self.document_reloads = Counter(
             P + "reloads_total", "Documents asked to be read again.", "outcome"
         )
@@ -177,6 +182,10 @@ class Metrics:
 
     def hop(self, outcome: str) -> None:
         self.hops[(outcome,)] += 1
+
+    def taken_over(self, counts: Mapping[str, int]) -> None:
+        for state, count in counts.items():
+            self.takeovers[(state,)] += count
 
     def reloads(self, outcome: str) -> None:
         self.document_reloads[(outcome,)] += 1

@@ -1,0 +1,104 @@
+"""Takes over the clients of data processes that died (`keeper` gives them away)."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+
+from sglrouter.rescue.connection import Kept, KeptConnection
+from sglrouter.rescue.keeper import MESSAGE
+
+# Connections taken over before others are looked after again.
+_AT_ONCE = 64
+# struct tcp_info: tcpi_state, tcpi_bytes_received (tcp(7), linux/tcp.h).
+_STATE, _RECEIVED = struct.Struct("<B"), struct.Struct("<128xQ")
+_CLOSE_WAIT = 8  # the client has sent its FIN, which is counted as a byte
+_LOOKS = 5
+
+
+def make_adoption() -> tuple[socket.socket, socket.socket]:
+    """(what every data process takes from, what every keeper gives to)."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def bytes_read(connection: socket.socket) -> int:
+    """How many bytes any process has ever read from a TCP connection. Raises OSError."""
+    for _ in range(_LOOKS):
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        waiting = struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0]
+        again = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        received = _RECEIVED.unpack_from(info)[0]
+        if received == _RECEIVED.unpack_from(again)[0]:
+            ended = _STATE.unpack_from(info)[0] == _CLOSE_WAIT
+            return int(received - waiting - ended)
+    raise OSError("bytes arrive faster than they can be counted")
+
+
+class Adopter:
+    """`start` and `stop`, in a running loop. `end`: see `make_adoption`, without blocking."""
+
+    def __init__(self, kept: Kept, end: socket.socket) -> None:
+        self._kept = kept
+        self._router = kept.router
+        self._end = end
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._router.loop.add_reader(self._end.fileno(), self._adopt)
+
+    def stop(self) -> None:
+        self._router.loop.remove_reader(self._end.fileno())
+        for task in self._tasks:
+            task.cancel()
+
+    def _adopt(self) -> None:
+        counts = {"idle": 0, "waiting": 0, "lost": 0}
+        for _ in range(_AT_ONCE):
+            try:
+                message, descriptors, *_ = socket.recv_fds(self._end, MESSAGE.size, 2)
+            except BlockingIOError:
+                break
+            if not message:
+                break
+            counts[self._take(message, descriptors)] += 1
+        if any(counts.values()):
+            self._router.metrics.taken_over(counts)
+            self._router.log.write("clients_taken_over", dict(counts))
+
+    def _take(self, message: bytes, descriptors: list[int]) -> str:
+        """Go on with one connection; returns what it is."""
+        taken, offset, length = MESSAGE.unpack(message)
+        connection = socket.socket(fileno=descriptors[0])
+        connection.setblocking(False)
+        unanswered = b""
+        try:
+            if length:
+                unanswered = os.pread(descriptors[1], length, offset)
+            whole = len(unanswered) == length and bytes_read(connection) == taken
+        except OSError:
+            whole = False
+        finally:
+            for source in descriptors[1:]:
+                os.close(source)
+        if not whole:  # something that the dead process read is in no journal: better an end
+            connection.close()
+            return "lost"
+        task = self._router.loop.create_task(self._go_on(connection, taken, unanswered))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return "waiting" if length else "idle"
+
+    async def _go_on(self, connection: socket.socket, taken: int, unanswered: bytes) -> None:
+        try:
+            _, made = await self._router.loop.connect_accepted_socket(
+                lambda: KeptConnection(self._kept, taken, unanswered), connection
+            )
+        except OSError:  # the client has left meanwhile
+            connection.close()
+            return
+        if self._router.stopping:
+            made.close_if_idle()

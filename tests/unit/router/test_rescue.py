@@ -1,0 +1,317 @@
+"""Clients of a data process that is killed: another one goes on with them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sglrouter.rescue import journal as journals
+from sglrouter.rescue.adoption import bytes_read
+from sglrouter.rescue.journal import PLACE_BYTES, ROWS, Journal
+from tests.unit.router.test_processes import (
+    END,
+    EVENT,
+    SSE_HEAD,
+    eventually,
+    owner_of,
+    routed,
+)
+
+KEEPER = "sglrouter-keep"
+
+
+def keepers(group: int) -> list[int]:
+    """Keepers among the processes of a session (proc_pid_stat(5))."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = stat.read_text().partition(" (")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name, _, fields = rest.rpartition(") ")
+        if name == KEEPER and int(fields.split()[3]) == group and fields[0] != "Z":
+            found.append(int(pid))
+    return found
+
+
+class Gate:
+    """A worker's handler: answers "wait" with the body it got, once the gate is open; "held"
+    streams an event and no more; anything else is answered at once."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.waiting = 0
+
+    async def __call__(self, request, writer):
+        if b'"held"' in request.body:
+            writer.write(SSE_HEAD + EVENT)
+            return
+        if b'"wait"' in request.body:
+            self.waiting += 1
+            await self.open.wait()
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(request.body)}\r\n\r\n"
+        writer.write(head.encode() + request.body)
+
+
+async def on_victim(router, count):
+    """(victim, its `count` clients): all of one data process, after one answer each."""
+    of: dict[int, list] = {}
+    for _ in range(400):
+        client = await router.client()
+        client.writer.write(router.lab.post({"model": "tiny"}))
+        assert (await client.answer()).status == 200
+        pid = owner_of(router, client)
+        of.setdefault(pid, []).append(client)
+        if len(of[pid]) == count:
+            chosen = of.pop(pid)
+            for other in (client for clients in of.values() for client in clients):
+                other.writer.transport.abort()
+            return pid, chosen
+    raise AssertionError("one process gets nothing")
+
+
+def body_of(request: bytes) -> bytes:
+    return request.partition(b"\r\n\r\n")[2]
+
+
+@pytest.fixture
+def gated(lab, tmp_path, monkeypatch):
+    """`async with gated() as (router, gate)`: a router of two processes before a Gate."""
+    from tests.unit.router import test_processes
+
+    gates = []
+
+    def held(lab):
+        gates.append(Gate())
+        return gates[-1]
+
+    monkeypatch.setattr(test_processes, "Held", held)
+    return lambda **document: routed(lab, tmp_path, **document)
+
+
+def test_what_had_no_first_byte_is_answered_by_another_process(lab, gated):
+    """Requests that wait, long and short, half requests and idle connections outlive a kill;
+    the stream on the process does not."""
+
+    async def scenario():
+        async with gated() as (router, gate):
+            victim, (short, long, half, idle, stream) = await on_victim(router, 5)
+            asked = {
+                short: lab.post({"model": "tiny", "wait": 1}),
+                long: lab.post({"model": "tiny", "wait": "x" * 5 * PLACE_BYTES}),
+            }
+            for client, request in asked.items():
+                client.writer.write(request)
+            asked[half] = lab.post({"model": "tiny", "half": "y" * 300})
+            half.writer.write(asked[half][:-200])
+            stream.writer.write(lab.post({"model": "tiny", "held": 1}))
+            await asyncio.wait_for(stream.reader.readuntil(EVENT), 20)
+            await eventually(lambda: gate.waiting == 2)
+            os.kill(victim, signal.SIGKILL)
+            await eventually(lambda: gate.waiting == 4)
+            half.writer.write(asked[half][-200:])
+            asked[idle] = lab.post({"model": "tiny", "idle": 1})
+            idle.writer.write(asked[idle])
+            gate.open.set()
+            for client, request in asked.items():
+                answer = await asyncio.wait_for(client.answer(), 20)
+                assert (answer.status, answer.body) == (200, body_of(request))
+                assert owner_of(router, client) != victim
+            with pytest.raises((asyncio.IncompleteReadError, OSError)):
+                await asyncio.wait_for(stream.reader.readuntil(END), 20)
+            await router.settles("sglrouter_clients_taken_over_total", 4)
+            for client in [*asked, stream]:
+                client.writer.transport.abort()
+            await router.settles("sglrouter_in_flight", 0)
+            await router.settles("sglrouter_worker_in_flight", 0)
+
+    lab.run(scenario())
+
+
+def test_a_request_that_meets_two_deaths_is_given_up(lab, gated):
+    """It may be what they died of: its connection ends, and the third process lives."""
+
+    async def scenario():
+        async with gated() as (router, gate):
+            _, (client, idle) = await on_victim(router, 2)
+            client.writer.write(lab.post({"model": "tiny", "wait": 1}))
+            for deaths in (1, 2):
+                await eventually(lambda deaths=deaths: gate.waiting == deaths)
+                await eventually(lambda: len(router.children()) == 2)
+                os.kill(owner_of(router, client), signal.SIGKILL)
+            assert not (await asyncio.wait_for(client.answer(), 20)).complete
+            idle.writer.write(lab.post({"model": "tiny"}))
+            assert (await asyncio.wait_for(idle.answer(), 20)).status == 200
+            for each in (client, idle):
+                each.writer.transport.abort()
+
+    lab.run(scenario())
+
+
+def test_clients_wait_for_the_next_process_when_all_are_killed(lab, gated):
+    async def scenario():
+        async with gated() as (router, gate):
+            _, clients = await on_victim(router, 20)
+            for client in clients:
+                client.writer.write(lab.post({"model": "tiny", "wait": 1}))
+            await eventually(lambda: gate.waiting == len(clients))
+            gate.open.set()
+            for pid in router.children():
+                os.kill(pid, signal.SIGKILL)
+            for client in clients:
+                assert (await asyncio.wait_for(client.answer(), 40)).status == 200
+                client.writer.transport.abort()
+
+    lab.run(scenario())
+
+
+def test_every_process_has_a_keeper_and_none_is_left(lab, gated):
+    async def scenario():
+        async with gated(limits={"drain_notice_s": 0, "drain_s": 0}) as (router, _):
+            group = os.getsid(router.process.pid)
+            await eventually(lambda: len(keepers(group)) == 2)
+            os.kill(router.children()[0], signal.SIGKILL)
+            await router.event("process_ended")
+            await eventually(lambda: len(router.children()) == 2)
+            await eventually(lambda: len(keepers(group)) == 2)
+            router.stop()
+            assert await router.ended() == 0
+            await eventually(lambda: not keepers(group))
+
+    lab.run(scenario())
+
+
+def test_a_process_without_its_keeper_says_so_and_serves(lab, gated):
+    async def scenario():
+        async with gated() as (router, _):
+            group = os.getsid(router.process.pid)
+            await eventually(lambda: len(keepers(group)) == 2)
+            os.kill(keepers(group)[0], signal.SIGKILL)
+            await router.event("no_keeper", error="it ended: -9")
+            asked = [await router.ask(lab.post({"model": "tiny"})) for _ in range(10)]
+            assert [answer.status for answer in asked] == [200] * 10
+
+    lab.run(scenario())
+
+
+def test_a_fork_shares_what_is_opened_and_closed_later():
+    """In both directions, and beyond the end of one of them."""
+    program = """if True:
+        import os
+        from sglrouter.rescue.fork import fork_sharing_descriptors
+        pid = fork_sharing_descriptors()
+        if pid == 0:
+            ours, theirs = os.pipe()
+            os.write(theirs, b"still open")
+            os.close(0)
+            os._exit(ours)
+        descriptor = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            os.fstat(0)
+        except OSError:
+            print(os.read(descriptor, 99).decode())
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout == "still open\n"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_bytes_read_from_a_connection_are_counted_by_the_kernel(ended):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as connection,
+    ):
+        client.sendall(b"x" * 1000)
+        if ended:
+            client.shutdown(socket.SHUT_WR)
+        connection.recv(1000, socket.MSG_PEEK | socket.MSG_WAITALL)
+        connection.recv(300)
+        assert bytes_read(connection) == 300
+
+
+def content(row: journals.Row) -> bytes:
+    return os.pread(row.source, row.length, row.offset) if row.length else b""
+
+
+def test_descriptors_beyond_the_journal_are_not_kept():
+    journal = Journal()
+    journal.opened(ROWS)
+    journal.took(ROWS, b"x", begins=True)
+    journal.idle(ROWS)
+    journal.again(ROWS)
+    journal.closed(ROWS)
+    assert list(journal.rows()) == []
+
+
+def test_a_request_that_finds_no_memory_is_not_kept(monkeypatch):
+    """It is served all the same; only its process's death would be its own."""
+
+    def full(*_):
+        raise OSError("no room")
+
+    journal = Journal()
+    journal.opened(7)
+    monkeypatch.setattr(journals.os, "pwrite", full)
+    journal.took(7, b"x" * (PLACE_BYTES + 1), begins=True)
+    assert list(journal.rows()) == []
+    journal.idle(7)
+    assert [(row.taken, row.length) for row in journal.rows()] == [(PLACE_BYTES + 1, 0)]
+
+
+pieces = st.binary(min_size=1, max_size=40) | st.integers(1, 2 * PLACE_BYTES).map(
+    lambda n: bytes([n % 251]) * n
+)
+steps = st.lists(
+    st.tuples(st.integers(3, 5), st.just("took"), pieces)
+    | st.tuples(
+        st.integers(3, 5), st.sampled_from(["answering", "idle", "closed", "again"]), st.just(b"")
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_the_journal_has_what_every_idle_or_waiting_client_has_sent(history):
+    """Whatever happened before, and in whatever pieces; nothing of the others."""
+    journal = Journal()
+    wanted: dict[int, tuple[int, bytes]] = {}
+    taken = dict.fromkeys((3, 4, 5), 0)
+    again = set()
+    for row in taken:
+        journal.opened(row)
+        wanted[row] = (0, b"")
+    for row, what, data in history:
+        idle = row in wanted and not wanted[row][1]
+        if what == "took":
+            begins = idle or (row not in wanted and row not in again)
+            journal.took(row, data, begins=begins)
+            taken[row] += len(data)
+            if begins or row in wanted:
+                wanted[row] = (taken[row], wanted.get(row, (0, b""))[1] + data)
+        elif what == "idle":
+            if row not in wanted and row not in again:
+                journal.idle(row)
+                wanted[row] = (taken[row], b"")
+        elif what == "again":
+            journal.again(row)
+            if row in wanted and not idle:
+                del wanted[row]
+                again.add(row)
+        else:
+            getattr(journal, what)(row)
+            wanted.pop(row, None)
+            again.discard(row)
+    found = {row.descriptor: (row.taken, content(row)) for row in journal.rows()}
+    assert found == wanted
