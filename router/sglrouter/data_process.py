@@ -18,7 +18,7 @@ from sglrouter.log import Log, LogHandler
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import mirror_workers
 from sglrouter.rescue.adoption import Adopter
-from sglrouter.rescue.connection import Kept
+from sglrouter.rescue.connection import Rescue
 from sglrouter.rescue.journal import Journal
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
@@ -52,11 +52,11 @@ class DataProcess:
         router: Router,
         channel: Channel,
         sockets: Sequence[socket.socket],
-        kept: Kept,
+        rescue: Rescue,
         adopter: Adopter,
     ) -> None:
         self.router = router
-        self.plane = DataPlane(router, kept.connection)
+        self.plane = DataPlane(router, rescue.connection)
         self._channel = channel
         self._sockets = sockets
         self._adopter = adopter
@@ -180,9 +180,9 @@ async def _run(inherited: Inherited) -> None:
             raise ChannelError("the parent did not begin with a document")
         document = RouterDocument.model_validate_json(first.document)
         router = Router(document, log, memory=map_memory(inherited.memory))
-        kept = Kept(router, inherited.journal)
-        adopter = Adopter(kept, inherited.takes)
-        await DataProcess(router, channel, sockets, kept, adopter).run()
+        rescue = Rescue(router, inherited.journal)
+        adopter = Adopter(rescue, inherited.takes)
+        await DataProcess(router, channel, sockets, rescue, adopter).run()
     finally:
         channel.close()
         for sock in sockets:

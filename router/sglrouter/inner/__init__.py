@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sglrouter.inner import blocks, ending, form, relay, table, work
+from sglrouter.inner import blocks, ending, form, relay, row, table, work
 
 if TYPE_CHECKING:
     from sglrouter.inner.ending import Tally, Used
     from sglrouter.inner.form import Form
     from sglrouter.inner.relay import Meter, Relay
+    from sglrouter.inner.row import Row
     from sglrouter.inner.table import Table
     from sglrouter.inner.work import Work
 
 BUILT = False
 if not os.environ.get("SGLROUTER_PURE"):
     try:
-        from sglrouter.inner import _body, _inner, _request
+        from sglrouter.inner import _body, _inner, _request, _row
     except ImportError:
         pass
     else:
@@ -41,6 +42,7 @@ def _leave_to_python(body: bytes) -> tuple[str | None, bytes, int, int, int] | N
 if not TYPE_CHECKING:
     Meter, Relay = (_inner.Meter, _inner.Relay) if BUILT else (relay.Meter, relay.Relay)
     Form = _request.Form if BUILT else form.Form
+    Row = _row.Row if BUILT else row.Row
     Table = _inner.Index if BUILT else table.Table
     Tally = _request.Tally if BUILT else ending.Tally
     Work = _request.Work if BUILT else work.Work
@@ -55,6 +57,7 @@ __all__ = [
     "Form",
     "Meter",
     "Relay",
+    "Row",
     "Table",
     "Tally",
     "Work",

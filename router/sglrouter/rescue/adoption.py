@@ -9,7 +9,7 @@ import socket
 import struct
 import termios
 
-from sglrouter.rescue.connection import Kept, KeptConnection
+from sglrouter.rescue.connection import Rescue, RescuedConnection
 from sglrouter.rescue.keeper import MESSAGE
 
 # Connections taken over before others are looked after again.
@@ -41,9 +41,9 @@ def bytes_read(connection: socket.socket) -> int:
 class Adopter:
     """`start` and `stop`, in a running loop. `end`: see `make_adoption`, without blocking."""
 
-    def __init__(self, kept: Kept, end: socket.socket) -> None:
-        self._kept = kept
-        self._router = kept.router
+    def __init__(self, rescue: Rescue, end: socket.socket) -> None:
+        self._rescue = rescue
+        self._router = rescue.router
         self._end = end
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,7 +95,7 @@ class Adopter:
     async def _go_on(self, connection: socket.socket, taken: int, unanswered: bytes) -> None:
         try:
             _, made = await self._router.loop.connect_accepted_socket(
-                lambda: KeptConnection(self._kept, taken, unanswered), connection
+                lambda: RescuedConnection(self._rescue, taken, unanswered), connection
             )
         except OSError:  # the client has left meanwhile
             connection.close()

@@ -16,9 +16,9 @@ import time
 import traceback
 
 from sglrouter.rescue.fork import fork_sharing_descriptors, name_process
-from sglrouter.rescue.journal import Journal, Row
+from sglrouter.rescue.journal import Journal, Kept
 
-#: taken, offset, length: see `journal.Row`. With it go the connection, and the source of bytes.
+#: taken, offset, length: see `journal.Kept`. With it go the connection, and the source of bytes.
 MESSAGE = struct.Struct("<QQQ")
 _GIVE_S, _LOOK_MS = 5.0, 60_000
 
@@ -59,18 +59,18 @@ def _sleep_until_end(process: int) -> None:
 
 def _give_away(journal: Journal, adoption: socket.socket) -> None:
     deadline = time.monotonic() + _GIVE_S
-    for row in journal.rows():
+    for kept in journal.kept():
         adoption.settimeout(max(0.01, deadline - time.monotonic()))
         try:
-            _give(row, adoption)
+            _give(kept, adoption)
         except OSError as error:  # nobody is left to take it
             sys.stderr.write(f"sglrouter: clients of a dead process are lost: {error}\n")
             return
 
 
-def _give(row: Row, adoption: socket.socket) -> None:
-    message = MESSAGE.pack(row.taken, row.offset, row.length)
-    descriptors = [row.descriptor, row.source] if row.length else [row.descriptor]
+def _give(kept: Kept, adoption: socket.socket) -> None:
+    message = MESSAGE.pack(kept.taken, kept.offset, kept.length)
+    descriptors = [kept.descriptor, kept.source] if kept.length else [kept.descriptor]
     socket.send_fds(adoption, [message], descriptors)
     with contextlib.suppress(OSError):
-        os.close(row.descriptor)
+        os.close(kept.descriptor)

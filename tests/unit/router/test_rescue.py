@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,9 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sglrouter import inner
+from sglrouter.inner.row import IDLE, NONE, WAITING, WAITING_AGAIN
+from sglrouter.inner.row import Row as RowInPython
 from sglrouter.rescue import journal as journals
 from sglrouter.rescue.adoption import bytes_read
 from sglrouter.rescue.journal import PLACE_BYTES, ROWS, Journal
@@ -27,6 +32,7 @@ from tests.unit.router.test_processes import (
 )
 
 KEEPER = "sglrouter-keep"
+ROW_TYPES = [RowInPython, inner.Row] if inner.BUILT else [RowInPython]
 
 
 def keepers(group: int) -> list[int]:
@@ -241,33 +247,63 @@ def test_bytes_read_from_a_connection_are_counted_by_the_kernel(ended):
         assert bytes_read(connection) == 300
 
 
-def content(row: journals.Row) -> bytes:
-    return os.pread(row.source, row.length, row.offset) if row.length else b""
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def content(kept: journals.Kept) -> bytes:
+    return os.pread(kept.source, kept.length, kept.offset) if kept.length else b""
 
 
 def test_descriptors_beyond_the_journal_are_not_kept():
-    journal = Journal()
-    journal.opened(ROWS)
-    journal.took(ROWS, b"x", begins=True)
-    journal.idle(ROWS)
-    journal.again(ROWS)
-    journal.closed(ROWS)
-    assert list(journal.rows()) == []
+    assert Journal().row(ROWS) is None
 
 
-def test_a_request_that_finds_no_memory_is_not_kept(monkeypatch):
+@pytest.fixture(params=ROW_TYPES, ids=lambda made: made.__module__)
+def row_type(request, monkeypatch):
+    monkeypatch.setattr(inner, "Row", request.param)
+
+
+@pytest.mark.parametrize("number", [-1, ROWS, 2**62])
+@pytest.mark.parametrize("made", ROW_TYPES)
+def test_there_is_no_row_outside_the_memory(made, number):
+    with mmap.mmap(-1, 4096) as memory:
+        with pytest.raises(ValueError, match="no such row"):
+            made(memory, number, ROWS, PLACE_BYTES)
+        with pytest.raises(ValueError, match="no such row"):
+            made(memory, 0, 1, 2**62)
+
+
+def test_a_request_that_finds_no_memory_is_not_kept(row_type):
     """It is served all the same; only its process's death would be its own."""
-
-    def full(*_):
-        raise OSError("no room")
-
     journal = Journal()
-    journal.opened(7)
-    monkeypatch.setattr(journals.os, "pwrite", full)
-    journal.took(7, b"x" * (PLACE_BYTES + 1), begins=True)
-    assert list(journal.rows()) == []
-    journal.idle(7)
-    assert [(row.taken, row.length) for row in journal.rows()] == [(PLACE_BYTES + 1, 0)]
+    row = journal.row(7)
+    row.open(0)
+    files = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert row.took(b"x" * (PLACE_BYTES + 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (row.state, list(journal.kept())) == (NONE, [])
+    row.idle()
+    assert [(kept.taken, kept.length) for kept in journal.kept()] == [(PLACE_BYTES + 1, 0)]
+    assert descriptors() == files
+
+
+def test_memory_of_long_requests_is_given_back(row_type):
+    journal = Journal()
+    rows = [journal.row(number) for number in range(64)]
+    used = os.fstat(journal._file).st_blocks
+    files = descriptors()
+    for row in rows:
+        row.open(0)
+        row.took(b"x" * PLACE_BYTES)
+        row.took(b"y")
+        row.end()
+    assert descriptors() == files
+    assert os.fstat(journal._file).st_blocks - used < 64
 
 
 pieces = st.binary(min_size=1, max_size=40) | st.integers(1, 2 * PLACE_BYTES).map(
@@ -275,43 +311,36 @@ pieces = st.binary(min_size=1, max_size=40) | st.integers(1, 2 * PLACE_BYTES).ma
 )
 steps = st.lists(
     st.tuples(st.integers(3, 5), st.just("took"), pieces)
-    | st.tuples(
-        st.integers(3, 5), st.sampled_from(["answering", "idle", "closed", "again"]), st.just(b"")
-    ),
+    | st.tuples(st.integers(3, 5), st.sampled_from(["end", "idle", "again"]), st.just(b"")),
     max_size=30,
 )
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
-def test_the_journal_has_what_every_idle_or_waiting_client_has_sent(history):
+def test_the_journal_has_what_every_idle_or_waiting_client_has_sent(row_type, history):
     """Whatever happened before, and in whatever pieces; nothing of the others."""
     journal = Journal()
-    wanted: dict[int, tuple[int, bytes]] = {}
-    taken = dict.fromkeys((3, 4, 5), 0)
-    again = set()
-    for row in taken:
-        journal.opened(row)
-        wanted[row] = (0, b"")
-    for row, what, data in history:
-        idle = row in wanted and not wanted[row][1]
+    rows = {number: journal.row(number) for number in (3, 4, 5)}
+    state, sent, taken = dict.fromkeys(rows, IDLE), dict.fromkeys(rows, b""), dict.fromkeys(rows, 0)
+    for row in rows.values():
+        row.open(0)
+    for number, what, data in history:
+        row, before = rows[number], state[number]
         if what == "took":
-            begins = idle or (row not in wanted and row not in again)
-            journal.took(row, data, begins=begins)
-            taken[row] += len(data)
-            if begins or row in wanted:
-                wanted[row] = (taken[row], wanted.get(row, (0, b""))[1] + data)
-        elif what == "idle":
-            if row not in wanted and row not in again:
-                journal.idle(row)
-                wanted[row] = (taken[row], b"")
+            if not row.took(data):
+                row.begin(data)
+            taken[number] += len(data)
+            sent[number] = data if before in (NONE, IDLE) else sent[number] + data
+            state[number] = max(before, WAITING)
         elif what == "again":
-            journal.again(row)
-            if row in wanted and not idle:
-                del wanted[row]
-                again.add(row)
-        else:
-            getattr(journal, what)(row)
-            wanted.pop(row, None)
-            again.discard(row)
-    found = {row.descriptor: (row.taken, content(row)) for row in journal.rows()}
-    assert found == wanted
+            row.again()
+            state[number] = WAITING_AGAIN if before == WAITING else before
+        elif what == "end" or before == NONE:
+            getattr(row, what)()
+            state[number], sent[number] = (NONE if what == "end" else IDLE), b""
+        assert row.state == state[number]
+    wanted = {n: (taken[n], sent[n]) for n in rows if state[n] in (IDLE, WAITING)}
+    assert {kept.descriptor: (kept.taken, content(kept)) for kept in journal.kept()} == wanted
+    for row in rows.values():
+        row.end()
