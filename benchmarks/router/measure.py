@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.router.lab import Lab, RunError, Subject
 from benchmarks.router.peers import NGINX, OURS, OURS_TWO, SGLANG, SMG
@@ -211,12 +211,17 @@ async def large_requests(lab: Lab, samples: Samples, scale: Scale, names: Sequen
 
 
 async def two_processes(lab: Lab, samples: Samples, scale: Scale, names: Sequence[str]) -> None:
-    """As `requests`, one process of ours against two on the same core."""
+    """As `requests`, one process of ours against two on the same core.
+
+    Started anew for each round: what is compared hangs on the caches, and on where in memory a
+    process happened to land.
+    """
     async with lab.router(OURS_TWO) as subject:
         if len(members(subject.program.process.pid)) < 2:
             raise RunError("our router was asked for two processes and has one")
     own = Samples()
-    await requests(lab, own, scale, SMALL_BYTES, names)
+    for _ in range(2 * scale.rounds):
+        await requests(lab, own, replace(scale, rounds=1), SMALL_BYTES, names)
     for router, values in own.values["request_2k_cpu_us"].items():
         for value in values:
             samples.add("processes_cpu_us", router, value)

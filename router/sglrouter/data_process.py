@@ -20,6 +20,7 @@ from sglrouter.processes_sums import mirror_workers
 from sglrouter.rescue.adoption import Adopter
 from sglrouter.rescue.connection import Rescue
 from sglrouter.rescue.journal import Journal
+from sglrouter.scheduling import take_turns
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
     INTERVAL_S,
@@ -179,6 +180,7 @@ async def _run(inherited: Inherited) -> None:
         if not isinstance(first, Document):
             raise ChannelError("the parent did not begin with a document")
         document = RouterDocument.model_validate_json(first.document)
+        take_turns(document.listen.processes)
         router = Router(document, log, memory=map_memory(inherited.memory))
         rescue = Rescue(router, inherited.journal)
         adopter = Adopter(rescue, inherited.takes)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import select
+import stat
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import orjson
 
 MAX_WAITING = 50_000
 GATHERED = 1000  # lines taken at once
+_SOCKET_BYTES = 16 * 1024
 
 
 class Log:
@@ -29,7 +31,7 @@ class Log:
 
     def __init__(self, descriptor: int = 1, *, shared: bool = False) -> None:
         self.dropped = 0
-        self._shared = shared
+        self._atomic = _atomic_bytes(descriptor) if shared else None
         self._descriptor = descriptor
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
@@ -67,14 +69,14 @@ class Log:
                 return
 
     def _write_lines(self, lines: list[bytes]) -> None:
-        """A pipe does not tear writes of PIPE_BUF (pipe(7)). Where nobody else writes, all go at
-        once: each write lets go of the interpreter, and getting it back costs the streams time."""
-        if not self._shared:
+        """As much at once as may be: each write lets go of the interpreter, and getting it back
+        costs the streams time."""
+        if self._atomic is None:
             self._write(b"".join(lines))
             return
         batch = b""
         for line in lines:
-            if len(batch) + len(line) > select.PIPE_BUF:
+            if len(batch) + len(line) > self._atomic:
                 self._write(batch)
                 batch = b""
             batch += line
@@ -88,6 +90,18 @@ class Log:
             except OSError:
                 self.dropped += 1
                 return
+
+
+def _atomic_bytes(descriptor: int) -> int | None:
+    """How much can be written at once and is not torn by other processes' writes; None: anything.
+
+    A pipe takes PIPE_BUF (pipe(7)), a file all there is (write(2)), and a stream socket, as
+    systemd's journal gives, what fits one of its buffers (unix_stream_sendmsg in Linux).
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return None
+    return _SOCKET_BYTES if stat.S_ISSOCK(mode) else select.PIPE_BUF
 
 
 def encode(value: Any) -> bytes:

@@ -44,6 +44,9 @@ class RescuedConnection(ClientConnection):
     those of its last request.
     """
 
+    # Slots: with more than 30 attributes CPython no longer shares the keys of instances.
+    __slots__ = ("_rescue", "_row", "_taken_over")
+
     def __init__(self, rescue: Rescue, taken: int = 0, unanswered: bytes = b"") -> None:
         super().__init__(rescue.router)
         self._rescue = rescue
