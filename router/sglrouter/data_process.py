@@ -155,15 +155,19 @@ class Inherited:
 
 def _watch(keeper: int | OSError, log: Log) -> None:
     """Say so when there is no keeper, now or later: the process serves without."""
-    if isinstance(keeper, OSError):
-        log.write("no_keeper", {"error": str(keeper)})
+    try:
+        if isinstance(keeper, OSError):
+            raise keeper
+        descriptor = os.pidfd_open(keeper)
+    except OSError as error:
+        log.write("no_keeper", {"error": str(error)})
         return
-    loop, descriptor = asyncio.get_running_loop(), os.pidfd_open(keeper)
+    loop = asyncio.get_running_loop()
 
     def ended() -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-        _, status = os.waitpid(keeper, 0)
+        _, status = os.waitpid(int(keeper), 0)
         log.write("no_keeper", {"error": f"it ended: {os.waitstatus_to_exitcode(status)}"})
 
     loop.add_reader(descriptor, ended)
