@@ -20,21 +20,21 @@ WRONG = [
     ("regoin: us-east-1", "region: us-east-1",
      "config/environments/prod.yaml:2: regoin: unknown key (did you mean 'region'?)"),
     ("capcity: {min: 1, max: 4", "capacity: {min: 1, max: 4",
-     "config/environments/prod.yaml:40: fleets.reason.capcity: unknown key "
+     "config/environments/prod.yaml:41: fleets.reason.capcity: unknown key "
      "(did you mean 'capacity'?)"),
     ("capacity: {mim: 1, max: 4", "capacity: {min: 1, max: 4",
-     "config/environments/prod.yaml:40: fleets.reason.capacity.mim: unknown key "
+     "config/environments/prod.yaml:41: fleets.reason.capacity.mim: unknown key "
      "(did you mean 'min'?)"),
     ("max: 4, desired: two", "max: 4, desired: 2",
-     "config/environments/prod.yaml:40: fleets.reason.capacity.desired: must be a whole number, "
+     "config/environments/prod.yaml:41: fleets.reason.capacity.desired: must be a whole number, "
      "not 'two'"),
     ('max: 4, desired: "2"', "max: 4, desired: 2",
-     "config/environments/prod.yaml:40: fleets.reason.capacity.desired: must be a whole number, "
+     "config/environments/prod.yaml:41: fleets.reason.capacity.desired: must be a whole number, "
      "not '2'"),
     ("capacity: {min: 1, max: 4}", "capacity: {min: 1, max: 4, desired: 2}",
-     "config/environments/prod.yaml:40: fleets.reason.capacity.desired: missing (add `desired:`)"),
+     "config/environments/prod.yaml:41: fleets.reason.capacity.desired: missing (add `desired:`)"),
     ("instance_types: []", "instance_types: [g6e.xlarge]",
-     "config/environments/prod.yaml:24: fleets.chat.instance_types: needs 1 or more entries"),
+     "config/environments/prod.yaml:25: fleets.chat.instance_types: needs 1 or more entries"),
     ("account: 111122223333", 'account: "111122223333"',
      "config/environments/prod.yaml:3: account: must be text, not 111122223333 (put it in quotes)"),
     ('account: "1111"', 'account: "111122223333"',
@@ -43,18 +43,18 @@ WRONG = [
      "config/environments/prod.yaml:11: network.nat: 'double' is not one of 'single', 'per_zone' "
      "or 'none'"),
     ("instance_types: g6e.xlarge", "instance_types: [g6e.xlarge]",
-     "config/environments/prod.yaml:24: fleets.chat.instance_types: must be a list, "
+     "config/environments/prod.yaml:25: fleets.chat.instance_types: must be a list, "
      "not 'g6e.xlarge'"),
     ("instance_types: [g6exlarge]", "instance_types: [g6e.xlarge]",
-     "config/environments/prod.yaml:24: fleets.chat.instance_types[0]: 'g6exlarge' does not match "
+     "config/environments/prod.yaml:25: fleets.chat.instance_types[0]: 'g6exlarge' does not match "
      "^[a-z0-9-]+\\.[a-z0-9-]+$"),
     ("      min: 1\n      min: 2\n", "      min: 1\n",
-     "config/environments/prod.yaml:29: fleets.chat.warm_pool.min: duplicate key, first on line 28 "
+     "config/environments/prod.yaml:30: fleets.chat.warm_pool.min: duplicate key, first on line 29 "
      "(keep one of them)"),
     ("tags: &t {team: ml", "tags: {team: ml",
      "config/environments/prod.yaml:6: tags: anchors are not used here (write the value out)"),
     ("a-name-of-17-char:\n    model: deepseek-r1", "chat:\n    model: deepseek-r1",
-     "config/environments/prod.yaml:22: fleets.a-name-of-17-char: 'a-name-of-17-char' is not a "
+     "config/environments/prod.yaml:23: fleets.a-name-of-17-char: 'a-name-of-17-char' is not a "
      "valid name (String should have at most 16 characters)"),
 ]  # fmt: skip
 

@@ -84,7 +84,7 @@ def test_what_is_written_reaches_the_router(changed: Change) -> None:
         "    queue: {size: 20}\n    breaker: {failures: 5, max_open_s: 30}\n",
         "observability:\n", EXTERNAL,
         "  instance_type: c7i.large\n",
-        "  instance_type: c7i.large\n  processes: 2\n  failed_keys_per_minute: 9\n"
+        "  instance_type: c7i.large\n  failed_keys_per_minute: 9\n"
         "  affinity: {spill_tokens: 999}\n  policy: least_load\n",
     )  # fmt: skip
     document, parsed = rendered(config_dir, "prod")
