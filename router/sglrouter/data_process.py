@@ -74,7 +74,7 @@ class DataProcess:
         finally:
             if self._drain is not None:
                 await self._drain
-            self._adopter.stop()
+            await self._adopter.stop()
             counting.cancel()
             await asyncio.gather(counting, return_exceptions=True)
             await self.plane.stop()

@@ -98,7 +98,10 @@ def _atomic_bytes(descriptor: int) -> int | None:
     A pipe takes PIPE_BUF (pipe(7)), a file all there is (write(2)), and a stream socket, as
     systemd's journal gives, what fits one of its buffers (unix_stream_sendmsg in Linux).
     """
-    mode = os.fstat(descriptor).st_mode
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # it is closed: every line will be counted as dropped
+        return select.PIPE_BUF
     if stat.S_ISREG(mode):
         return None
     return _SOCKET_BYTES if stat.S_ISSOCK(mode) else select.PIPE_BUF

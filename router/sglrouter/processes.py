@@ -25,7 +25,7 @@ from sglrouter.log import Log
 from sglrouter.models import RouterDocument
 from sglrouter.processes_sums import Sums, others_of, share_of, view_of
 from sglrouter.reload import Change
-from sglrouter.rescue.adoption import make_adoption
+from sglrouter.rescue.adoption import make_adoption, turn_away
 from sglrouter.serving.core import Router
 from sglrouter.shared import (
     INTERVAL_S,
@@ -45,6 +45,8 @@ from sglrouter.shared import (
 START_S = 60.0
 # A data process that has said nothing for so long, or taken nothing, is ended.
 HUNG_S, MAX_WAITING_BYTES = 30.0, 64 * 1024 * 1024
+# Clients of dead processes wait so long for one that takes them.
+ABANDONED_S = 15.0
 # Before a data process is started again; doubles while it does not live for WELL_S.
 DELAY_S, MAX_DELAY_S, WELL_S = 0.1, 5.0, 10.0
 # After its deadline a data process still writes what it cut.
@@ -162,6 +164,7 @@ class Supervisor:
             )
             stack.pop_all()
         child = Child(number, process, await Channel.open(ours), self.router.clock())
+        watch = asyncio.create_task(self._close_at_end(child))
         try:
             self._children[number] = child
             self._introduce(child)
@@ -174,7 +177,13 @@ class Supervisor:
                     self._assign()
         finally:
             status = await self._bury(child)
+            watch.cancel()
         return status
+
+    async def _close_at_end(self, child: Child) -> None:
+        """Its keeper has the other end of the channel, too, and might be stuck."""
+        await child.process.wait()
+        child.channel.close()
 
     def _introduce(self, child: Child) -> None:
         child.told = view_of(self.router)
@@ -222,13 +231,17 @@ class Supervisor:
 
     async def _tell_all(self) -> None:
         """What the parent knows, to every data process, until cancelled."""
-        told_at = self.router.clock()
+        told_at = served_at = self.router.clock()
         while True:
             now = self.router.clock()
             if now - told_at > 1.0:  # this process hung, not those: what they said is unread
                 for child in self._children.values():
                     child.heard_at = now
             told_at = now
+            if any(child.ready for child in self._children.values()):
+                served_at = now
+            elif now - served_at > ABANDONED_S:
+                turn_away(self._adoption[0])
             self._tell_view()
             for child in self._children.values():
                 child.channel.send(encode(others_of(self.router, self._sums, child.number)))

@@ -93,8 +93,11 @@ static int spill(Row *self, uint64_t before, const char *data, size_t size)
 {
     if (*self->file == 0) {
         int file = memfd_create("sglrouter-request", MFD_CLOEXEC);
-        if (file <= 0)
+        if (file <= 0) { /* 0 would mean that there is none */
+            if (file == 0)
+                close(file);
             return 0;
+        }
         *self->file = (uint64_t)file;
         if (!write_at(file, self->place, (size_t)before, 0))
             return 0;

@@ -94,6 +94,9 @@ class Row:
         try:
             if not self._file[0]:
                 file = os.memfd_create("sglrouter-request", os.MFD_CLOEXEC)
+                if file == 0:  # that would mean that there is none
+                    os.close(file)
+                    return False
                 self._file[0] = file
                 os.pwrite(file, self._memory[self._place : self._place + before], 0)
             return os.pwrite(self._file[0], data, before) == len(data)

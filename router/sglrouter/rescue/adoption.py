@@ -8,9 +8,13 @@ import os
 import socket
 import struct
 import termios
+from typing import TYPE_CHECKING
 
 from sglrouter.rescue.connection import Rescue, RescuedConnection
 from sglrouter.rescue.keeper import MESSAGE
+
+if TYPE_CHECKING:
+    from sglrouter.inner import Row
 
 # Connections taken over before others are looked after again.
 _AT_ONCE = 64
@@ -22,7 +26,22 @@ _LOOKS = 5
 
 def make_adoption() -> tuple[socket.socket, socket.socket]:
     """(what every data process takes from, what every keeper gives to)."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    takes, gives = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    takes.setblocking(False)
+    return takes, gives
+
+
+def turn_away(takes: socket.socket) -> None:
+    """Close what is given away and nobody takes; its clients need not wait longer."""
+    for _ in range(_AT_ONCE):
+        try:
+            message, descriptors, *_ = socket.recv_fds(takes, MESSAGE.size, 2)
+        except BlockingIOError:
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not message:
+            return
 
 
 def bytes_read(connection: socket.socket) -> int:
@@ -39,7 +58,7 @@ def bytes_read(connection: socket.socket) -> int:
 
 
 class Adopter:
-    """`start` and `stop`, in a running loop. `end`: see `make_adoption`, without blocking."""
+    """`start` and `stop`, in a running loop. `end`: see `make_adoption`."""
 
     def __init__(self, rescue: Rescue, end: socket.socket) -> None:
         self._rescue = rescue
@@ -50,10 +69,10 @@ class Adopter:
     def start(self) -> None:
         self._router.loop.add_reader(self._end.fileno(), self._adopt)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Take no more; what was taken is a client's connection like any other."""
         self._router.loop.remove_reader(self._end.fileno())
-        for task in self._tasks:
-            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # a few turns of the loop
 
     def _adopt(self) -> None:
         counts = {"idle": 0, "waiting": 0, "lost": 0}
@@ -72,11 +91,13 @@ class Adopter:
     def _take(self, message: bytes, descriptors: list[int]) -> str:
         """Go on with one connection; returns what it is."""
         taken, offset, length = MESSAGE.unpack(message)
+        if not descriptors:  # this process has as many as it may
+            return "lost"
         connection = socket.socket(fileno=descriptors[0])
         connection.setblocking(False)
         unanswered = b""
         try:
-            if length:
+            if length and descriptors[1:]:
                 unanswered = os.pread(descriptors[1], length, offset)
             whole = len(unanswered) == length and bytes_read(connection) == taken
         except OSError:
@@ -87,17 +108,25 @@ class Adopter:
         if not whole:  # something that the dead process read is in no journal: better an end
             connection.close()
             return "lost"
-        task = self._router.loop.create_task(self._go_on(connection, taken, unanswered))
+        row = self._rescue.journal.row(connection.fileno())
+        if row is not None:  # from here on it is in the hands of this process's keeper
+            row.open(taken - length)
+            if length:
+                row.took(unanswered)
+                row.again()
+        task = self._router.loop.create_task(self._go_on(connection, row, unanswered))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return "waiting" if length else "idle"
 
-    async def _go_on(self, connection: socket.socket, taken: int, unanswered: bytes) -> None:
+    async def _go_on(self, connection: socket.socket, row: Row | None, unanswered: bytes) -> None:
         try:
             _, made = await self._router.loop.connect_accepted_socket(
-                lambda: RescuedConnection(self._rescue, taken, unanswered), connection
+                lambda: RescuedConnection(self._rescue, row, unanswered), connection
             )
         except OSError:  # the client has left meanwhile
+            if row is not None:
+                row.end()
             connection.close()
             return
         if self._router.stopping:

@@ -40,29 +40,28 @@ class Rescue:
 class RescuedConnection(ClientConnection):
     """Tells the journal what it reads, and when an answer begins and is all the kernel's.
 
-    `taken`, `unanswered`: of a connection taken over, the bytes the dead process has read, and
-    those of its last request.
+    `row`, `unanswered`: of a connection taken over, with what its last process had read of a
+    request, which the row has already.
     """
 
     # Slots: with more than 30 attributes CPython no longer shares the keys of instances.
-    __slots__ = ("_rescue", "_row", "_taken_over")
+    __slots__ = ("_rescue", "_row", "_unanswered")
 
-    def __init__(self, rescue: Rescue, taken: int = 0, unanswered: bytes = b"") -> None:
+    def __init__(self, rescue: Rescue, row: Row | None = None, unanswered: bytes = b"") -> None:
         super().__init__(rescue.router)
         self._rescue = rescue
-        self._row: Row | None = None
-        self._taken_over = taken, unanswered
+        self._row = row
+        self._unanswered = unanswered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        taken, unanswered = self._taken_over
-        self._row = row = self._rescue.journal.row(transport.get_extra_info("socket").fileno())
-        if row is not None:
-            row.open(taken - len(unanswered))
-        if unanswered:
-            self.data_received(unanswered)
-            if row is not None:
-                row.again()
+        if self._row is None:
+            self._row = self._rescue.journal.row(transport.get_extra_info("socket").fileno())
+            if self._row is not None:
+                self._row.open(0)
+        if self._unanswered:
+            super().data_received(self._unanswered)
+            self._unanswered = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.answering()
@@ -71,9 +70,15 @@ class RescuedConnection(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         row = self._row
-        if row is not None and not row.took(data) and self._quiet:
-            row.begin(data)
+        if row is not None:
+            if self._closing:  # nobody reads it any more
+                row.end()
+            elif not row.took(data) and self._quiet:
+                row.begin(data)
         super().data_received(data)
+        if self.exchange is None and row is not None and row.state != NONE and self._quiet:
+            row.end()  # blank lines only: they begin no request
+            row.idle()
 
     @property
     def _quiet(self) -> bool:

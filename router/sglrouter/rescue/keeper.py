@@ -63,9 +63,11 @@ def _give_away(journal: Journal, adoption: socket.socket) -> None:
         adoption.settimeout(max(0.01, deadline - time.monotonic()))
         try:
             _give(kept, adoption)
-        except OSError as error:  # nobody is left to take it
+        except (TimeoutError, ConnectionError) as error:  # nobody is left to take it
             sys.stderr.write(f"sglrouter: clients of a dead process are lost: {error}\n")
             return
+        except OSError as error:  # this one cannot be given away
+            sys.stderr.write(f"sglrouter: a client of a dead process is lost: {error}\n")
 
 
 def _give(kept: Kept, adoption: socket.socket) -> None:

@@ -100,9 +100,6 @@ class ClientConnection(RequestReader):
             self._read_paused = False
             self.transport.resume_reading()
 
-    def answering(self) -> None:
-        """The first byte of an answer is about to be written."""
-
     def finished(self, *, close: bool, abort: bool = False) -> None:
         """The current answer is written: go on with the next request, or close."""
         self.exchange = None

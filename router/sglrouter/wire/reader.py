@@ -84,6 +84,9 @@ class RequestReader(asyncio.Protocol):
     def _forward(self, request: Request) -> None:
         """The same, of one that a worker answers and nothing is wrong with."""
 
+    def answering(self) -> None:
+        """The first byte of an answer is about to be written."""
+
     def data_received(self, data: bytes) -> None:
         """Requests with a remembered head are taken by count, all others by llhttp."""
         if self._closing:
@@ -152,6 +155,8 @@ class RequestReader(asyncio.Protocol):
             if self._failure is not None:
                 self._refuse_head(self._failure)
             if not self.busy:
+                if self.transport.get_write_buffer_size():  # it may leave in two parts
+                    self.answering()
                 self.transport.write(replies.CONTINUE)
 
     def on_body(self, body: bytes) -> None:

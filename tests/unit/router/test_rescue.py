@@ -20,18 +20,30 @@ from sglrouter import inner
 from sglrouter.inner.row import IDLE, NONE, WAITING, WAITING_AGAIN
 from sglrouter.inner.row import Row as RowInPython
 from sglrouter.rescue import journal as journals
-from sglrouter.rescue.adoption import bytes_read
+from sglrouter.rescue import keeper
+from sglrouter.rescue.adoption import bytes_read, make_adoption, turn_away
 from sglrouter.rescue.journal import PLACE_BYTES, ROWS, Journal
 from tests.unit.router.test_processes import (
     END,
     EVENT,
     SSE_HEAD,
     eventually,
+    open_files,
     owner_of,
     routed,
 )
 
 KEEPER = "sglrouter-keep"
+POISONED = """
+import os, signal
+from sglrouter.serving import core
+read_body = core.read_body
+def poisoned(head, body):
+    if b"poison" in body:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read_body(head, body)
+core.read_body = poisoned
+"""
 ROW_TYPES = [RowInPython, inner.Row] if inner.BUILT else [RowInPython]
 
 
@@ -159,6 +171,70 @@ def test_a_request_that_meets_two_deaths_is_given_up(lab, gated):
             assert (await asyncio.wait_for(idle.answer(), 20)).status == 200
             for each in (client, idle):
                 each.writer.transport.abort()
+
+    lab.run(scenario())
+
+
+def test_a_request_that_kills_whoever_reads_it_kills_two(lab, gated, tmp_path, monkeypatch):
+    """And takes nobody along: those handed on with it are served."""
+    (tmp_path / "sitecustomize.py").write_text(POISONED)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+
+    async def scenario():
+        async with gated() as (router, _):
+            _, (poison, *idle) = await on_victim(router, 12)
+            poison.writer.write(lab.post({"model": "tiny", "poison": 1}))
+            assert not (await asyncio.wait_for(poison.answer(), 20)).complete
+            for client in idle:
+                client.writer.write(lab.post({"model": "tiny"}))
+                assert (await asyncio.wait_for(client.answer(), 20)).status == 200
+            for client in [poison, *idle]:
+                client.writer.transport.abort()
+            await router.event("process_ended", 2)
+            assert len([x for x in router.lines() if x["event"] == "process_ended"]) == 2
+
+    lab.run(scenario())
+
+
+def test_bytes_that_begin_no_request_are_not_kept(lab, gated):
+    """Blank lines before a request, and what follows the last one on a connection."""
+
+    async def scenario():
+        async with gated() as (router, gate):
+            victim, (blank, last) = await on_victim(router, 2)
+            blank.writer.write(b"\r\n" * 100_000)
+            request = lab.post({"model": "tiny", "wait": 1}).replace(
+                b"\r\n", b"\r\nconnection: close\r\n", 1
+            )
+            last.writer.write(request)
+            await eventually(lambda: gate.waiting == 1)
+            last.writer.write(b"x" * 200_000)
+            await blank.writer.drain()
+            blank.writer.write(lab.post({"model": "tiny"}))
+            assert (await asyncio.wait_for(blank.answer(), 20)).status == 200
+            assert not [f for f in open_files(victim) if "sglrouter-request" in f.name]
+            gate.open.set()
+            assert (await asyncio.wait_for(last.answer(), 20)).body == body_of(request)
+            blank.writer.transport.abort()
+            last.writer.transport.abort()
+
+    lab.run(scenario())
+
+
+def test_a_stuck_keeper_hides_no_death(lab, gated):
+    async def scenario():
+        async with gated() as (router, _):
+            group = os.getsid(router.process.pid)
+            await eventually(lambda: len(keepers(group)) == 2)
+            stuck = keepers(group)
+            for pid in stuck:
+                os.kill(pid, signal.SIGSTOP)
+            os.kill(router.children()[0], signal.SIGKILL)
+            await router.event("process_ended")
+            asked = [await router.ask(lab.post({"model": "tiny"})) for _ in range(10)]
+            assert [answer.status for answer in asked] == [200] * 10
+            for pid in stuck:
+                os.kill(pid, signal.SIGCONT)
 
     lab.run(scenario())
 
@@ -304,6 +380,37 @@ def test_memory_of_long_requests_is_given_back(row_type):
         row.end()
     assert descriptors() == files
     assert os.fstat(journal._file).st_blocks - used < 64
+
+
+def test_a_client_that_cannot_be_given_away_holds_up_no_other():
+    journal = Journal()
+    takes, gives = make_adoption()
+    ours, theirs = socket.socketpair()
+    with takes, gives, ours:
+        gone = os.dup(ours.fileno())
+        os.close(gone)
+        for number in (gone, theirs.detach()):
+            journal.row(number).open(5)
+        keeper._give_away(journal, gives)
+        message, descriptors, *_ = socket.recv_fds(takes, 99, 9)
+        taken, _, length = keeper.MESSAGE.unpack(message)
+        assert (taken, length) == (5, 0)
+        with socket.socket(fileno=descriptors[0]) as given:
+            given.send(b"it")
+        assert ours.recv(9) == b"it"
+        with pytest.raises(BlockingIOError):
+            takes.recv(9)
+
+
+def test_what_nobody_takes_is_closed():
+    takes, gives = make_adoption()
+    ours, theirs = socket.socketpair()
+    with takes, gives, ours:
+        with theirs:
+            socket.send_fds(gives, [keeper.MESSAGE.pack(0, 0, 0)], [theirs.fileno()])
+        turn_away(takes)
+        assert ours.recv(9) == b""
+        turn_away(takes)
 
 
 pieces = st.binary(min_size=1, max_size=40) | st.integers(1, 2 * PLACE_BYTES).map(
