@@ -109,7 +109,7 @@ def test_an_operators_drain_survives_the_agent(tmp_path: Path) -> None:
     async def life(here: World) -> None:
         async with here.engine(itl_s=0.02):
             await here.until("ready")
-            stream = await here.stream(150)
+            stream = await here.stream(450)
             assert (await here.post("/drain", '{"deadline_s": 300}'))[0] == 200
             await here.until("draining")
             deadline = here.agent.worker.drain.deadline_at if here.agent.worker.drain else 0.0
@@ -121,7 +121,7 @@ def test_an_operators_drain_survives_the_agent(tmp_path: Path) -> None:
             assert here.agent.worker.drain.deadline_at == deadline
             assert not stream.done()
             await here.until("drained")
-            assert (await stream).count("data: ") == 151
+            assert (await stream).count("data: ") == 451
             state = json.loads((await here.get("/state"))[1])
             assert (state["cut_streams"], "operator" in state["reason"]) == (4, True)
             await here.stop()
