@@ -14,14 +14,15 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """Accounted for: the first six. The others are never right."""
+    """Accounted for: the first seven. The others are never right."""
 
     COMPLETE = "complete"
     REFUSED = "refused with an error"
     ERROR_EVENT = "error event in the stream"
     CUT = "cut inside its framing"
     LEFT = "the client left"
-    PROCESS_KILLED = "its router process was killed"
+    PROCESS_KILLED = "its router process was killed in mid-answer"
+    UNREAD = "its router process was killed before an answer"
 
     SILENT = "ended as if whole, but is not"
     DONE_AFTER_ERROR = "[DONE] after an error"
@@ -31,7 +32,7 @@ class Outcome(StrEnum):
     HANG = "no end in time"
 
 
-ACCOUNTED = frozenset(list(Outcome)[:6])
+ACCOUNTED = frozenset(list(Outcome)[:7])
 #: Of the router's answers before a first byte (docs/reference/router.md) and of SGLang's errors.
 _ERRORS = frozenset({429, 500, 502, 503, 504})
 
@@ -63,7 +64,7 @@ class Seen:
 def judge(ask: Ask, seen: Seen, *, killed: bool = False) -> Outcome:
     """`killed`: a router process was killed while the request was under way."""
     if seen.lost:
-        return Outcome.PROCESS_KILLED if killed else Outcome.LOST
+        return Outcome.UNREAD if killed else Outcome.LOST
     if seen.status != 200:
         return _refused(seen)
     outcome = _stream(ask, seen) if ask.stream else _document(ask, seen)

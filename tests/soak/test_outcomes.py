@@ -58,7 +58,7 @@ def test_an_outcome_is_what_the_client_saw(case: str) -> None:
 
 @pytest.mark.parametrize(
     ("seen", "outcome"),
-    [(Seen(lost=True, cut=True), Outcome.PROCESS_KILLED),
+    [(Seen(lost=True, cut=True), Outcome.UNREAD),
      (Seen(200, events(0), cut=True), Outcome.PROCESS_KILLED),
      (Seen(200, events(0)), Outcome.SILENT), (Seen(200, events(1) + DONE), Outcome.WRONG)],
 )  # fmt: skip

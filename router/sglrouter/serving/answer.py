@@ -92,15 +92,26 @@ class Answer(Meter):
         if self._upstream is not None:
             self._upstream.transport.resume_reading()
 
+    @property
+    def _at_event_end(self) -> bool:
+        """Whether the client has nothing but whole events and whole chunks."""
+        upstream = self._upstream
+        whole = upstream is not None and upstream.at_chunk_end and self.tail.endswith(_EVENT_END)
+        return self.event_stream and whole
+
+    @property
+    def _said_all(self) -> bool:
+        """Whether the client has the last event of its stream: only the body's end is missing."""
+        last = self.tail.rstrip().rpartition(b"\n")[2]
+        return self._at_event_end and (last == b"data: [DONE]" or b'"message_stop"' in last)
+
     def _tell_broken(self, message: str) -> str:
         """End an answer that has begun so that the client knows that it is not whole.
 
         A stream of events gets an error event, if it stands at the end of one;
         otherwise the connection is closed inside the framing of the body. Returns how it was told.
         """
-        upstream = self._upstream
-        whole = upstream is not None and upstream.at_chunk_end and self.tail.endswith(_EVENT_END)
-        if not (self.event_stream and whole):
+        if not self._at_event_end:
             return "connection"
         event = replies.stream_error(message)
         self.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(event), event))

@@ -147,6 +147,11 @@ class Exchange(Placement):
         self._finish("client_gone")
 
     def _truncate(self, message: str, outcome: str) -> None:
+        if self._said_all:  # an error behind the last event would be a lie
+            self.write(b"0\r\n\r\n")
+            self._finish("complete")
+            self.client.finished(close=self.close or self.router.stopping)
+            return
         told_by = self._tell_broken(message)
         self.router.metrics.truncated(self.fleet.name, told_by)
         self._finish(outcome)

@@ -167,6 +167,24 @@ def test_a_broken_stream_ends_with_an_error_event_and_no_done(lab):
     lab.run(scenario())
 
 
+@pytest.mark.parametrize(
+    "last",
+    [b"data: [DONE]\n\n", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'],
+)
+def test_a_stream_that_has_its_last_event_is_whole(lab, last):
+    """The worker dies before the body's end: an error behind [DONE] would be a lie."""
+
+    async def scenario():
+        worker = lab.FakeWorker(lab.cut(SSE_HEAD + chunk(EVENT) + chunk(last)))
+        async with lab.world(worker) as world:
+            answer = await world.ask(lab.post())
+            assert (answer.status, answer.complete, answer.body) == (200, True, EVENT + last)
+            assert not world.router.metrics.truncations
+            at_rest(world)
+
+    lab.run(scenario())
+
+
 def test_a_connection_outlives_a_stream_that_ended_with_an_error_event(lab):
     """Its body was whole by its framing, so a client has sent the next request already."""
 
