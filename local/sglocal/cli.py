@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         _add_settings(command)
         command.set_defaults(run=run)
+    command.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # its lock, inherited
     command = commands.add_parser("down", help="remove everything the emulator made")
     _add_state(command)
     command.set_defaults(run=_down)
@@ -130,7 +131,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from sglocal.serve import serve
 
-    return serve(_settings(arguments))
+    return serve(_settings(arguments), arguments.lock)
 
 
 def _down(arguments: argparse.Namespace) -> int:

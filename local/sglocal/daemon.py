@@ -99,9 +99,11 @@ def _start(state: StateDir, settings: UpSettings, say: Say) -> dict[str, Any]:
     command += ["--cache-dir", settings.cache_dir, "--hosts", settings.hosts]
     command += ["--account", settings.account, "--region", settings.region]
     command += ["--port", str(settings.port)]
-    with state.log_file.open("ab") as output:
+    # The daemon inherits its lock: who is interrupted right here leaves a daemon that is seen.
+    with state.hold_daemon_lock() as lock, state.log_file.open("ab") as output:
         process = subprocess.Popen(
-            command,
+            [*command, "--lock", str(lock.fileno())],
+            pass_fds=[lock.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from sglocal.aws.emulator import Emulator, Settings, Timing, configure_moto
 from sglocal.errors import PortTakenError
@@ -118,8 +118,8 @@ class Daemon:
                 log.exception("%s failed while stopping", step)
 
 
-def serve(up: UpSettings) -> int:
-    """Run the daemon in this process until SIGTERM or SIGINT."""
+def serve(up: UpSettings, lock: int | None = None) -> int:
+    """Run the daemon in this process until SIGTERM or SIGINT. `lock`: its lock, inherited."""
     from sglocal.balancer.haproxy import sweep
     from sglocal.hosts.factory import make_driver
 
@@ -128,7 +128,7 @@ def serve(up: UpSettings) -> int:
         signal.signal(number, lambda *_: ended.set())
     state = StateDir(Path(up.state_dir))
     state.create()
-    with state.hold_daemon_lock():
+    with state.hold_daemon_lock() if lock is None else _inherited(lock):
         kind = cast(Literal["containers", "processes"], up.hosts)
         cache = Path(up.cache_dir)
         driver = make_driver(kind, state_dir=state.folder, cache_dir=cache)
@@ -149,6 +149,11 @@ def serve(up: UpSettings) -> int:
             daemon.stop()
             log.info("stopped")
     return 0
+
+
+def _inherited(lock: int) -> IO[str]:
+    os.set_inheritable(lock, False)
+    return os.fdopen(lock, "a")
 
 
 def endpoint_document(daemon: Daemon, up: UpSettings, port: int) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from typing import IO, Any
 
 from sglocal.errors import LocalError
 
+# Whoever looks whether a daemon runs holds its lock for a moment.
+LOOK_S = 1.0
+
 
 @dataclass(frozen=True)
 class UpSettings:
@@ -92,9 +95,12 @@ class StateDir:
     def hold_daemon_lock(self) -> IO[str]:
         """For the daemon: the lock it keeps. Raises LocalError when another one runs."""
         handle = (self.folder / "daemon.lock").open("a")
-        if not _try_lock(handle):
-            handle.close()
-            raise LocalError(f"an emulator already runs in {self.folder}")
+        deadline = time.monotonic() + LOOK_S
+        while not _try_lock(handle):
+            if time.monotonic() >= deadline:
+                handle.close()
+                raise LocalError(f"an emulator already runs in {self.folder}")
+            time.sleep(0.01)
         return handle
 
     def daemon_lives(self) -> bool:

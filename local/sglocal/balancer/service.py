@@ -81,9 +81,10 @@ class Balancer:
             log.info("serving %s", ", ".join(f"{x.balancer}:{x.bound}" for x in model.listeners))
             # A draining target starts in maintenance in a new worker: it gets no requests.
         else:
-            for (pool, target_id), state in states.items():
-                if self._states.get((pool, target_id)) != state:
-                    self.haproxy.set_state(pool, target_id, state)
+            changed = [key for key in states if self._states.get(key) != states[key]]
+            # Targets that come before those that go: a request in between must find one.
+            for key in sorted(changed, key=lambda key: states[key] != "ready"):
+                self.haproxy.set_state(*key, states[key])
         self._structure, self._states = wanted, dict(states)
 
     def _choose_ports(self) -> None:

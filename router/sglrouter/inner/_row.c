@@ -11,13 +11,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { NONE, IDLE, WAITING, WAITING_AGAIN };
+enum { NONE, IDLE, WAITING, WAITING_AGAIN, ANSWERING };
 enum { RETURNED_BYTES = 8 * 1024 };
 
 typedef struct {
     PyObject_HEAD
     Py_buffer memory;
-    uint64_t *taken, *kept, *file;
+    uint64_t *taken, *kept, *file, *written, *whole;
     uint8_t *state;
     char *place;
     size_t room;
@@ -51,8 +51,8 @@ static int row_init(Row *self, PyObject *args, PyObject *kwargs)
     }
     if (PyObject_GetBuffer(memory, &self->memory, PyBUF_WRITABLE | PyBUF_SIMPLE) < 0)
         return -1;
-    if (room < 0 || room > PY_SSIZE_T_MAX - 25 || number < 0 || number >= rows ||
-        self->memory.len / (25 + room) < rows) {
+    if (room < 0 || room > PY_SSIZE_T_MAX - 41 || number < 0 || number >= rows ||
+        self->memory.len / (41 + room) < rows) {
         PyErr_SetString(PyExc_ValueError, "there is no such row");
         return -1;
     }
@@ -60,8 +60,10 @@ static int row_init(Row *self, PyObject *args, PyObject *kwargs)
     self->taken = words + number;
     self->kept = words + rows + number;
     self->file = words + 2 * rows + number;
-    self->state = (uint8_t *)(words + 3 * rows) + number;
-    self->place = (char *)(words + 3 * rows) + rows + number * room;
+    self->written = words + 3 * rows + number;
+    self->whole = words + 4 * rows + number;
+    self->state = (uint8_t *)(words + 5 * rows) + number;
+    self->place = (char *)(words + 5 * rows) + rows + number * room;
     self->room = (size_t)room;
     return 0;
 }
@@ -72,12 +74,13 @@ static PyObject *row_state(Row *self, void *unused)
     return PyLong_FromLong(*self->state);
 }
 
-static PyObject *row_open(Row *self, PyObject *taken)
+static PyObject *row_open(Row *self, PyObject *args)
 {
-    uint64_t value = PyLong_AsUnsignedLongLong(taken);
-    if (PyErr_Occurred())
+    unsigned long long taken, written;
+    if (!PyArg_ParseTuple(args, "KK", &taken, &written))
         return NULL;
-    *self->taken = value;
+    *self->taken = taken;
+    *self->written = written;
     in_order();
     *self->state = IDLE;
     Py_RETURN_NONE;
@@ -145,6 +148,8 @@ static PyObject *row_took(Row *self, PyObject *given)
     Py_ssize_t size;
     if (PyBytes_AsStringAndSize(given, &data, &size) < 0)
         return NULL;
+    if (*self->state == ANSWERING)
+        end_row(self);
     uint8_t state = *self->state;
     if (state != NONE)
         keep(self, state == IDLE ? 0 : *self->kept, data, (size_t)size);
@@ -153,12 +158,16 @@ static PyObject *row_took(Row *self, PyObject *given)
     return PyBool_FromLong(state != NONE);
 }
 
-static PyObject *row_begin(Row *self, PyObject *given)
+static PyObject *row_begin(Row *self, PyObject *args)
 {
+    PyObject *given;
+    unsigned long long written;
     char *data;
     Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(given, &data, &size) < 0)
+    if (!PyArg_ParseTuple(args, "SK", &given, &written) ||
+        PyBytes_AsStringAndSize(given, &data, &size) < 0)
         return NULL;
+    *self->written = written;
     keep(self, 0, data, (size_t)size);
     Py_RETURN_NONE;
 }
@@ -171,9 +180,29 @@ static PyObject *row_again(Row *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *row_idle(Row *self, PyObject *unused)
+static PyObject *row_answer(Row *self, PyObject *given)
 {
-    (void)unused;
+    uint64_t whole = PyLong_AsUnsignedLongLong(given);
+    if (PyErr_Occurred())
+        return NULL;
+    if (*self->state == WAITING) {
+        *self->whole = whole ? *self->written + whole : 0;
+        in_order();
+        *self->state = ANSWERING;
+    } else
+        end_row(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *row_idle(Row *self, PyObject *given)
+{
+    uint64_t written = PyLong_AsUnsignedLongLong(given);
+    if (PyErr_Occurred())
+        return NULL;
+    end_row(self);
+    in_order();
+    *self->written = written;
+    in_order();
     *self->state = IDLE;
     Py_RETURN_NONE;
 }
@@ -186,12 +215,13 @@ static PyObject *row_end(Row *self, PyObject *unused)
 }
 
 static PyMethodDef row_methods[] = {
-    {"open", (PyCFunction)row_open, METH_O, "A client has connected."},
+    {"open", (PyCFunction)row_open, METH_VARARGS, "A client has connected."},
     {"took", (PyCFunction)row_took, METH_O, "Bytes were read; whether they are kept."},
-    {"begin", (PyCFunction)row_begin, METH_O, "They are a request's beginning after all."},
+    {"begin", (PyCFunction)row_begin, METH_VARARGS, "A request's beginning after all."},
     {"again", (PyCFunction)row_again, METH_NOARGS, "The request has met a death."},
-    {"idle", (PyCFunction)row_idle, METH_NOARGS, "The answer is the kernel's."},
-    {"end", (PyCFunction)row_end, METH_NOARGS, "An answer begins, or the connection ends."},
+    {"answer", (PyCFunction)row_answer, METH_O, "An answer begins."},
+    {"idle", (PyCFunction)row_idle, METH_O, "The answer is the kernel's."},
+    {"end", (PyCFunction)row_end, METH_NOARGS, "Nobody else can go on."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef row_properties[] = {

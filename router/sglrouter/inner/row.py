@@ -17,6 +17,8 @@ IDLE = 1
 WAITING = 2
 #: The same request, of which one process has died already: it might be the cause.
 WAITING_AGAIN = 3
+#: Its answer is being written; whether the kernel has any of it, the kernel knows.
+ANSWERING = 4
 
 # Above this the memory of a request is given back when its answer begins.
 RETURNED_BYTES = 8 * 1024
@@ -24,41 +26,50 @@ RETURNED_BYTES = 8 * 1024
 
 class Row:
     """`number` of `rows` in `memory`, which begins with all rows' words: bytes read, bytes kept,
-    file (0: none); then their states, a byte each; then their places of `room` bytes.
+    file (0: none), bytes written before the answer and with it (0: unknown); then their states,
+    a byte each; then their places of `room` bytes.
 
     What becomes true is written last: the process may be killed after any store.
     """
 
-    __slots__ = ("_file", "_kept", "_memory", "_place", "_room", "_state", "_taken")
+    __slots__ = (
+        "_file", "_kept", "_memory", "_place", "_room", "_state", "_taken", "_whole", "_written",
+    )  # fmt: skip
 
     def __init__(self, memory: mmap.mmap, number: int, rows: int, room: int, /) -> None:
-        if not 0 <= number < rows or len(memory) < rows * (25 + room):
+        if not 0 <= number < rows or len(memory) < rows * (41 + room):
             raise ValueError("there is no such row")
-        words = memoryview(memory)[: 24 * rows].cast("Q")
-        self._taken, self._kept, self._file = (words[n * rows + number :][:1] for n in range(3))
-        self._state = memoryview(memory)[24 * rows + number :][:1]
+        words = memoryview(memory)[: 40 * rows].cast("Q")
+        self._taken, self._kept, self._file, self._written, self._whole = (
+            words[n * rows + number :][:1] for n in range(5)
+        )
+        self._state = memoryview(memory)[40 * rows + number :][:1]
         self._memory, self._room = memory, room
-        self._place = 25 * rows + number * room
+        self._place = 41 * rows + number * room
 
     @property
     def state(self) -> int:
         return self._state[0]
 
-    def open(self, taken: int, /) -> None:
-        """A client has connected; `taken`: bytes that another process has read from it."""
+    def open(self, taken: int, written: int, /) -> None:
+        """A client has connected; of its bytes other processes have read and written so many."""
         self._taken[0] = taken
+        self._written[0] = written
         self._state[0] = IDLE
 
     def took(self, data: bytes, /) -> bool:
         """`data` was read from the client; False: it is not kept, something else is going on."""
+        if self._state[0] == ANSWERING:
+            self.end()
         state = self._state[0]
         if state:
             self._keep(0 if state == IDLE else self._kept[0], data)
         self._taken[0] += len(data)
         return state != NONE
 
-    def begin(self, data: bytes, /) -> None:
-        """What `took` did not keep is a request's beginning after all."""
+    def begin(self, data: bytes, written: int, /) -> None:
+        """What `took` did not keep is a request's beginning after all; see `idle`."""
+        self._written[0] = written
         self._keep(0, data)
 
     def again(self) -> None:
@@ -66,12 +77,23 @@ class Row:
         if self._state[0] == WAITING:
             self._state[0] = WAITING_AGAIN
 
-    def idle(self) -> None:
-        """All of the answer is the kernel's, and nothing of another request was read."""
+    def answer(self, whole: int, /) -> None:
+        """Call before an answer's first byte is written; `whole`: its bytes, 0 for unknown."""
+        if self._state[0] == WAITING:
+            self._whole[0] = self._written[0] + whole if whole else 0
+            self._state[0] = ANSWERING
+        else:
+            self.end()
+
+    def idle(self, written: int, /) -> None:
+        """All of the answer is the kernel's, `written` bytes with those before it, and nothing of
+        another request was read."""
+        self.end()
+        self._written[0] = written
         self._state[0] = IDLE
 
     def end(self) -> None:
-        """Call before an answer's first byte is written, and before the descriptor is closed."""
+        """Nobody else can go on. Call, too, before the descriptor is closed."""
         self._state[0] = NONE
         if self._kept[0] > RETURNED_BYTES:
             self._give_back()

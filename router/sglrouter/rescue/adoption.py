@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
-import struct
-import termios
 from typing import TYPE_CHECKING
 
 from sglrouter.rescue.connection import Rescue, RescuedConnection
+from sglrouter.rescue.counted import bytes_read, bytes_written
 from sglrouter.rescue.keeper import MESSAGE
 
 if TYPE_CHECKING:
-    from sglrouter.inner import Row
+    pass
 
 # Connections taken over before others are looked after again.
 _AT_ONCE = 64
-# struct tcp_info: tcpi_state, tcpi_bytes_received (tcp(7), linux/tcp.h).
-_STATE, _RECEIVED = struct.Struct("<B"), struct.Struct("<128xQ")
-_CLOSE_WAIT = 8  # the client has sent its FIN, which is counted as a byte
-_LOOKS = 5
 
 
 def make_adoption() -> tuple[socket.socket, socket.socket]:
@@ -42,19 +36,6 @@ def turn_away(takes: socket.socket) -> None:
             os.close(descriptor)
         if not message:
             return
-
-
-def bytes_read(connection: socket.socket) -> int:
-    """How many bytes any process has ever read from a TCP connection. Raises OSError."""
-    for _ in range(_LOOKS):
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        waiting = struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0]
-        again = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        received = _RECEIVED.unpack_from(info)[0]
-        if received == _RECEIVED.unpack_from(again)[0]:
-            ended = _STATE.unpack_from(info)[0] == _CLOSE_WAIT
-            return int(received - waiting - ended)
-    raise OSError("bytes arrive faster than they can be counted")
 
 
 class Adopter:
@@ -95,11 +76,12 @@ class Adopter:
             return "lost"
         connection = socket.socket(fileno=descriptors[0])
         connection.setblocking(False)
-        unanswered = b""
+        unanswered, written = b"", 0
         try:
             if length and descriptors[1:]:
                 unanswered = os.pread(descriptors[1], length, offset)
             whole = len(unanswered) == length and bytes_read(connection) == taken
+            written = bytes_written(connection)
         except OSError:
             whole = False
         finally:
@@ -110,24 +92,22 @@ class Adopter:
             return "lost"
         row = self._rescue.journal.row(connection.fileno())
         if row is not None:  # from here on it is in the hands of this process's keeper
-            row.open(taken - length)
+            row.open(taken - length, written)
             if length:
                 row.took(unanswered)
                 row.again()
-        task = self._router.loop.create_task(self._go_on(connection, row, unanswered))
+        made = RescuedConnection(self._rescue, row, unanswered, written)
+        task = self._router.loop.create_task(self._go_on(connection, made))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return "waiting" if length else "idle"
 
-    async def _go_on(self, connection: socket.socket, row: Row | None, unanswered: bytes) -> None:
+    async def _go_on(self, taken: socket.socket, connection: RescuedConnection) -> None:
         try:
-            _, made = await self._router.loop.connect_accepted_socket(
-                lambda: RescuedConnection(self._rescue, row, unanswered), connection
-            )
+            await self._router.loop.connect_accepted_socket(lambda: connection, taken)
         except OSError:  # the client has left meanwhile
-            if row is not None:
-                row.end()
-            connection.close()
+            connection.gone()
+            taken.close()
             return
         if self._router.stopping:
-            made.close_if_idle()
+            connection.close_if_idle()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sglrouter.inner.row import NONE
+from sglrouter.inner.row import ANSWERING, IDLE
 from sglrouter.rescue.journal import Journal
 from sglrouter.wire.client import ClientConnection
 
@@ -20,53 +20,49 @@ class Rescue:
     def __init__(self, router: Router, journal: Journal) -> None:
         self.router = router
         self.journal = journal
-        self._answered: list[RescuedConnection] = []
 
     def connection(self) -> RescuedConnection:
         return RescuedConnection(self)
-
-    def rest_soon(self, connection: RescuedConnection) -> None:
-        """Its answer is written; a moment later the kernel has it, too."""
-        if not self._answered:
-            self.router.loop.call_soon(self._rest)
-        self._answered.append(connection)
-
-    def _rest(self) -> None:
-        answered, self._answered = self._answered, []
-        for connection in answered:
-            connection.rest()
 
 
 class RescuedConnection(ClientConnection):
     """Tells the journal what it reads, and when an answer begins and is all the kernel's.
 
-    `row`, `unanswered`: of a connection taken over, with what its last process had read of a
-    request, which the row has already.
+    `row`, `unanswered`, `written`: of a connection taken over, with what its last process had
+    read of a request, which the row has already, and the bytes that it has been sent.
     """
 
     # Slots: with more than 30 attributes CPython no longer shares the keys of instances.
-    __slots__ = ("_rescue", "_row", "_unanswered")
+    __slots__ = ("_rescue", "_row", "_unanswered", "_written")
 
-    def __init__(self, rescue: Rescue, row: Row | None = None, unanswered: bytes = b"") -> None:
+    def __init__(
+        self, rescue: Rescue, row: Row | None = None, unanswered: bytes = b"", written: int = 0
+    ) -> None:
         super().__init__(rescue.router)
         self._rescue = rescue
         self._row = row
         self._unanswered = unanswered
+        self._written = written  # without what the current answer passes on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._row is None:
             self._row = self._rescue.journal.row(transport.get_extra_info("socket").fileno())
             if self._row is not None:
-                self._row.open(0)
+                self._row.open(0, 0)
         if self._unanswered:
             super().data_received(self._unanswered)
             self._unanswered = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.answering()
-        self._row = None  # the descriptor can be another's now
+        self.gone()
         super().connection_lost(exc)
+
+    def gone(self) -> None:
+        """The descriptor can be another's from now on."""
+        if self._row is not None:
+            self._row.end()
+            self._row = None
 
     def data_received(self, data: bytes) -> None:
         row = self._row
@@ -74,11 +70,10 @@ class RescuedConnection(ClientConnection):
             if self._closing:  # nobody reads it any more
                 row.end()
             elif not row.took(data) and self._quiet:
-                row.begin(data)
+                row.begin(data, self._written)
         super().data_received(data)
-        if self.exchange is None and row is not None and row.state != NONE and self._quiet:
-            row.end()  # blank lines only: they begin no request
-            row.idle()
+        if self.exchange is None:  # a blank line begins no request
+            self.rest()
 
     @property
     def _quiet(self) -> bool:
@@ -92,21 +87,31 @@ class RescuedConnection(ClientConnection):
             or self.transport.get_write_buffer_size()
         )
 
-    def answering(self) -> None:
+    def answering(self, whole: int = 0) -> None:
         if self._row is not None:
-            self._row.end()
+            alone = not (self._ahead or self.partial)
+            self._row.answer(whole if alone else 0)
+
+    def write(self, data: bytes) -> None:
+        self._written += len(data)
+        super().write(data)
 
     def finished(self, *, close: bool, abort: bool = False) -> None:
+        if self.exchange is not None:
+            self._written += self.exchange.sent
         super().finished(close=close, abort=abort)
         if not (close or abort):
-            self._rescue.rest_soon(self)
+            self.rest()
 
     def rest(self) -> None:
         """The journal may call it idle, if it is."""
         row = self._row
-        if row is not None and row.state == NONE and self._quiet:
-            row.idle()
+        if row is not None and row.state != IDLE and self._quiet:
+            row.idle(self._written)
 
     def tick(self, now: float, idle_s: float) -> None:
         super().tick(now, idle_s)
         self.rest()
+        row, waiting = self._row, self.transport.get_write_buffer_size()
+        if row is not None and row.state == ANSWERING and not waiting:
+            row.end()  # what was written is the kernel's: the request is kept for nobody

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 
 # Descriptors above are not kept. Both are addresses only: memory is what was written to.
 ROWS, PLACE_BYTES = 32 * 1024, 32 * 1024
-_WORDS, _PLACES = 24 * ROWS, 25 * ROWS
-_IDLE, _WAITING = 1, 2
+_WORDS, _PLACES = 40 * ROWS, 41 * ROWS
+_IDLE, _WAITING, _ANSWERING = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A connection to be taken over. `taken`: bytes ever read from it; of these, `length` bytes
-    at `offset` of the file `source` are still to be answered."""
+    at `offset` of the file `source` are still to be answered. `answer`, where one was about to be
+    written: the bytes written to the connection before it, and with it (0: unknown)."""
 
     descriptor: int
     taken: int
     source: int
     offset: int
     length: int
+    answer: tuple[int, int] | None = None
 
 
 class Journal:
@@ -53,10 +55,11 @@ class Journal:
         """After the end of the process that wrote: what another can go on with."""
         words = memoryview(self._memory)[:_WORDS].cast("Q")
         for row, state in enumerate(self._memory[_WORDS:_PLACES]):
-            if state not in (_IDLE, _WAITING):
+            if state not in (_IDLE, _WAITING, _ANSWERING):
                 continue
-            taken, length, file = (words[n * ROWS + row] for n in range(3))
+            taken, length, file, before, whole = (words[n * ROWS + row] for n in range(5))
             if state == _IDLE:
                 length = file = 0
             offset = 0 if file else _PLACES + row * PLACE_BYTES
-            yield Kept(row, taken, file or self._file, offset, length)
+            kept = Kept(row, taken, file or self._file, offset, length)
+            yield replace(kept, answer=(before, whole)) if state == _ANSWERING else kept

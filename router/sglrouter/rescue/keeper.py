@@ -14,7 +14,9 @@ import struct
 import sys
 import time
 import traceback
+from dataclasses import replace
 
+from sglrouter.rescue.counted import bytes_written
 from sglrouter.rescue.fork import fork_sharing_descriptors, name_process
 from sglrouter.rescue.journal import Journal, Kept
 
@@ -62,12 +64,28 @@ def _give_away(journal: Journal, adoption: socket.socket) -> None:
     for kept in journal.kept():
         adoption.settimeout(max(0.01, deadline - time.monotonic()))
         try:
-            _give(kept, adoption)
+            if (now := _as_of_now(kept)) is not None:
+                _give(now, adoption)
         except (TimeoutError, ConnectionError) as error:  # nobody is left to take it
             sys.stderr.write(f"sglrouter: clients of a dead process are lost: {error}\n")
             return
         except OSError as error:  # this one cannot be given away
             sys.stderr.write(f"sglrouter: a client of a dead process is lost: {error}\n")
+
+
+def _as_of_now(kept: Kept) -> Kept | None:
+    """What is owed to a client whose answer was being written; None: part of it. Raises OSError."""
+    if kept.answer is None:
+        return kept
+    connection = socket.socket(fileno=kept.descriptor)
+    try:
+        written = bytes_written(connection)
+    finally:
+        connection.detach()
+    before, whole = kept.answer
+    if written == before:
+        return kept
+    return replace(kept, length=0) if written == whole else None
 
 
 def _give(kept: Kept, adoption: socket.socket) -> None:

@@ -60,7 +60,6 @@ class Answer(Meter):
         """The head for the client; `marks` are lines of ours, without the last CRLF."""
         request = self.request
         head = connection.response
-        self.client.answering()
         self.phase = "streaming"
         self.status = head.status
         self.first_byte_at = self.router.clock()
@@ -76,7 +75,10 @@ class Answer(Meter):
             self.pause()
         passed = head.dechunked() if dechunked else head.passed
         close = b"\r\nconnection: close\r\n\r\n" if self.close else b"\r\n\r\n"
-        return b"".join((passed, marks, b"\r\nx-request-id: ", request.id, close))
+        out = b"".join((passed, marks, b"\r\nx-request-id: ", request.id, close))
+        counted = head.length is not None and not self.head_only and head.status not in (204, 304)
+        self.client.answering(len(out) + (head.length or 0) if counted and not self.close else 0)
+        return out
 
     @property
     def meter(self) -> Meter:
@@ -121,13 +123,11 @@ class Answer(Meter):
         """Answer with an error; `extra` are further header lines, each ending in CRLF."""
         self.status = failure.status
         self.close = self.request.close or self.router.stopping
-        self.client.answering()
-        self.client.transport.write(
-            replies.refusal(
-                failure,
-                request_id=self.request.id,
-                close=self.close,
-                head_only=self.head_only,
-                extra=extra,
-            )
+        refusal = replies.refusal(
+            failure,
+            request_id=self.request.id,
+            close=self.close,
+            head_only=self.head_only,
+            extra=extra,
         )
+        self.client.reply(refusal, close=self.close)

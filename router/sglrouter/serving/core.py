@@ -220,10 +220,10 @@ class Router:
     def _answer(self, client: ClientConnection, request: Request, status: int, body: bytes) -> None:
         close = request.close or self.stopping
         head_only = request.method == b"HEAD"
-        client.answering()
-        client.transport.write(
-            replies.render(status, body, request_id=request.id, close=close, head_only=head_only)
+        answer = replies.render(
+            status, body, request_id=request.id, close=close, head_only=head_only
         )
+        client.reply(answer, close=close)
         if request.route.kind is Kind.HEALTH:
             self.metrics.answered(request.route.label, "", "", status)
         else:
@@ -233,10 +233,8 @@ class Router:
     def _refuse(self, client: ClientConnection, request: Request, failure: Failure) -> None:
         close = request.close or self.stopping
         head_only = request.method == b"HEAD"
-        client.answering()
-        client.transport.write(
-            replies.refusal(failure, request_id=request.id, close=close, head_only=head_only)
-        )
+        answer = replies.refusal(failure, request_id=request.id, close=close, head_only=head_only)
+        client.reply(answer, close=close)
         account_local(self, client, request, failure.status, failure.code)
         client.finished(close=close)
 

@@ -84,8 +84,18 @@ class RequestReader(asyncio.Protocol):
     def _forward(self, request: Request) -> None:
         """The same, of one that a worker answers and nothing is wrong with."""
 
-    def answering(self) -> None:
-        """The first byte of an answer is about to be written."""
+    def answering(self, whole: int = 0) -> None:
+        """The first byte of an answer is about to be written; `whole`: how many it has, if the
+        connection is kept after so many."""
+
+    def reply(self, data: bytes, *, close: bool) -> None:
+        """Send a whole answer of the router's own."""
+        self.answering(0 if close else len(data))
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send what no worker has said."""
+        self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Requests with a remembered head are taken by count, all others by llhttp."""
@@ -157,7 +167,7 @@ class RequestReader(asyncio.Protocol):
             if not self.busy:
                 if self.transport.get_write_buffer_size():  # it may leave in two parts
                     self.answering()
-                self.transport.write(replies.CONTINUE)
+                self.write(replies.CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

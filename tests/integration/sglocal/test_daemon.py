@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from sglocal import daemon
+from sglocal.state import UpSettings
+
 
 class Sglocal:
     """The command on one state folder."""
@@ -114,6 +117,30 @@ def test_an_interrupted_up_can_be_repeated_at_once(sglocal: Sglocal) -> None:
     assert (process.returncode, said) == (130, "sglocal: interrupted\n")
     again = sglocal.up()
     assert again.returncode == 0, again.stderr
+
+
+def test_an_up_interrupted_while_it_makes_the_daemon_leaves_one_that_is_found(
+    sglocal: Sglocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C inside Popen: the process runs, and nobody was told its id."""
+
+    started, popen = [], subprocess.Popen
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        started.append(popen(*arguments, **named))
+        raise KeyboardInterrupt
+
+    settings = UpSettings(
+        str(sglocal.state), str(sglocal.cache), "processes", "111122223333", "us-east-1", 0
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            daemon.up(settings, lambda _: None)
+    again = sglocal.up()
+    assert (again.returncode, "already up" in again.stderr) == (0, True), again.stderr
+    assert sglocal("down").returncode == 0
+    assert started[0].wait(20) == 0
 
 
 def test_a_taken_port_is_one_clear_line(sglocal: Sglocal) -> None:

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sglrouter import inner
-from sglrouter.inner.row import IDLE, NONE, WAITING, WAITING_AGAIN
+from sglrouter.inner.row import ANSWERING, IDLE, NONE, WAITING, WAITING_AGAIN
 from sglrouter.inner.row import Row as RowInPython
 from sglrouter.rescue import journal as journals
 from sglrouter.rescue import keeper
-from sglrouter.rescue.adoption import bytes_read, make_adoption, turn_away
+from sglrouter.rescue.adoption import make_adoption, turn_away
+from sglrouter.rescue.counted import bytes_read, bytes_written
 from sglrouter.rescue.journal import PLACE_BYTES, ROWS, Journal
 from tests.unit.router.test_processes import (
     END,
@@ -43,6 +44,39 @@ def poisoned(head, body):
         os.kill(os.getpid(), signal.SIGKILL)
     return read_body(head, body)
 core.read_body = poisoned
+"""
+# Killed once: before the first byte of an answer goes to the kernel, or after the last one.
+KILLED_ONCE = """
+import os, signal
+from sglrouter.serving.core import Exchange
+{name} = Exchange.{name}
+def killed(self, *args):
+    result = {name}(self, *args) if "{name}" == "_head" else None
+    if b"fatal" in self.request.body:
+        try:
+            os.close(os.open(os.environ["KILLED"], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return result or {name}(self, *args)
+Exchange.{name} = killed
+"""
+# Writes down what the process and what the kernel have counted, whenever a client is idle.
+COUNTED = """
+import os, socket
+from sglrouter.serving import core
+from sglrouter.rescue.connection import RescuedConnection
+from sglrouter.rescue.counted import bytes_written
+rest = RescuedConnection.rest
+def counted(self):
+    rest(self)
+    if self._row.state == 1:
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as own:
+            kernel = bytes_written(own)
+        with open(os.environ["COUNTS"], "a") as file:
+            file.write(f"{self._written} {kernel}\\n")
+RescuedConnection.rest = counted
 """
 ROW_TYPES = [RowInPython, inner.Row] if inner.BUILT else [RowInPython]
 
@@ -67,9 +101,10 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
-        self.waiting = 0
+        self.waiting = self.fatal = 0
 
     async def __call__(self, request, writer):
+        self.fatal += b'"fatal"' in request.body
         if b'"held"' in request.body:
             writer.write(SSE_HEAD + EVENT)
             return
@@ -95,6 +130,12 @@ async def on_victim(router, count):
                 other.writer.transport.abort()
             return pid, chosen
     raise AssertionError("one process gets nothing")
+
+
+def patched(tmp_path, monkeypatch, program):
+    """Run `program` at the start of every process of the router."""
+    (tmp_path / "sitecustomize.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
 
 
 def body_of(request: bytes) -> bytes:
@@ -177,8 +218,7 @@ def test_a_request_that_meets_two_deaths_is_given_up(lab, gated):
 
 def test_a_request_that_kills_whoever_reads_it_kills_two(lab, gated, tmp_path, monkeypatch):
     """And takes nobody along: those handed on with it are served."""
-    (tmp_path / "sitecustomize.py").write_text(POISONED)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    patched(tmp_path, monkeypatch, POISONED)
 
     async def scenario():
         async with gated() as (router, _):
@@ -194,6 +234,81 @@ def test_a_request_that_kills_whoever_reads_it_kills_two(lab, gated, tmp_path, m
             assert len([x for x in router.lines() if x["event"] == "process_ended"]) == 2
 
     lab.run(scenario())
+
+
+SIZES = (1, 10, 1000, 30_000, 40_000, 90_000)
+
+
+@pytest.mark.parametrize("at", ["_head", "completed"])
+def test_an_answer_costs_its_client_nothing_when_the_kernel_has_all_or_nothing_of_it(
+    lab, gated, tmp_path, monkeypatch, at
+):
+    """Another process gives it, or goes on behind it."""
+    patched(tmp_path, monkeypatch, KILLED_ONCE.format(name=at))
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+
+    async def scenario():
+        async with gated() as (router, gate):
+            _, clients = await on_victim(router, len(SIZES))
+            for client, size in zip(clients, SIZES, strict=True):
+                (tmp_path / "killed").unlink(missing_ok=True)
+                request = lab.post({"model": "tiny", "fatal": "x" * size})
+                client.writer.write(request)
+                answer = await asyncio.wait_for(client.answer(), 20)
+                assert (answer.status, answer.body) == (200, body_of(request))
+                await router.event("process_ended", SIZES.index(size) + 1)
+                await eventually(lambda: len(router.children()) == 2)
+            for client in clients:
+                client.writer.write(lab.post({"model": "tiny"}))
+                assert (await asyncio.wait_for(client.answer(), 20)).status == 200
+                client.writer.transport.abort()
+            twice = len(SIZES) if at == "_head" else 0
+            assert gate.fatal == len(SIZES) + twice
+
+    lab.run(scenario())
+
+
+def test_what_is_written_is_what_the_kernel_counts(lab, gated, tmp_path, monkeypatch):
+    """Whatever is answered, and by whom: else an answer could be given twice, or not at all."""
+    patched(tmp_path, monkeypatch, COUNTED)
+    monkeypatch.setenv("COUNTS", str(tmp_path / "counts"))
+    post = lab.post({"model": "tiny"})
+    chunked = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    asked = [
+        post,
+        post.replace(b"POST", b"HEAD", 1),
+        lab.post({"model": "unknown"}),
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n" + lab.post({"model": "tiny", "long": "x" * 500_000}),
+        lab.post({"model": "tiny"}, path="/nowhere"),
+        b"POST /v1/chat/completions HTTP/1.1\r\n" + chunked,
+        post.replace(b"\r\n", b"\r\nExpect: 100-continue\r\n", 1),
+    ]
+
+    async def scenario():
+        async with gated() as (router, _):
+            _, (client,) = await on_victim(router, 1)
+            for request in asked:
+                client.writer.write(request)
+                if b"Expect" in request:
+                    await asyncio.wait_for(client.reader.readuntil(b"100 Continue\r\n\r\n"), 20)
+                if request.startswith(b"HEAD"):
+                    await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 20)
+                else:
+                    assert (await asyncio.wait_for(client.answer(), 20)).complete
+            client.writer.write(b"".join(asked[2:5]) * 5)  # ahead of each other
+            got = b""
+            while got.count(b"HTTP/1.1 ") < 15 or not got.endswith(b"}"):
+                got += await asyncio.wait_for(client.reader.read(65536), 20)
+            client.writer.write(post)
+            assert (await asyncio.wait_for(client.answer(), 20)).status == 200
+            client.writer.transport.abort()
+
+    lab.run(scenario())
+    counts = [line.split() for line in (tmp_path / "counts").read_text().splitlines()]
+    assert len(counts) > len(asked)
+    assert [ours for ours, _ in counts] == [kernels for _, kernels in counts]
 
 
 def test_bytes_that_begin_no_request_are_not_kept(lab, gated):
@@ -309,7 +424,7 @@ def test_a_fork_shares_what_is_opened_and_closed_later():
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_bytes_read_from_a_connection_are_counted_by_the_kernel(ended):
+def test_bytes_of_a_connection_are_counted_by_the_kernel(ended):
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as client,
@@ -321,6 +436,13 @@ def test_bytes_read_from_a_connection_are_counted_by_the_kernel(ended):
         connection.recv(1000, socket.MSG_PEEK | socket.MSG_WAITALL)
         connection.recv(300)
         assert bytes_read(connection) == 300
+        connection.sendall(b"y" * 200)
+        assert bytes_written(connection) == 200
+        connection.setblocking(False)
+        sent = 200 + connection.send(b"z" * 10_000_000)  # what fits
+        assert bytes_written(connection) == sent
+        client.recv(100_000)
+        assert (bytes_read(connection), bytes_written(connection)) == (300, sent)
 
 
 def descriptors() -> int:
@@ -354,7 +476,7 @@ def test_a_request_that_finds_no_memory_is_not_kept(row_type):
     """It is served all the same; only its process's death would be its own."""
     journal = Journal()
     row = journal.row(7)
-    row.open(0)
+    row.open(0, 0)
     files = descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -363,7 +485,7 @@ def test_a_request_that_finds_no_memory_is_not_kept(row_type):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (row.state, list(journal.kept())) == (NONE, [])
-    row.idle()
+    row.idle(0)
     assert [(kept.taken, kept.length) for kept in journal.kept()] == [(PLACE_BYTES + 1, 0)]
     assert descriptors() == files
 
@@ -374,7 +496,7 @@ def test_memory_of_long_requests_is_given_back(row_type):
     used = os.fstat(journal._file).st_blocks
     files = descriptors()
     for row in rows:
-        row.open(0)
+        row.open(0, 0)
         row.took(b"x" * PLACE_BYTES)
         row.took(b"y")
         row.end()
@@ -390,7 +512,7 @@ def test_a_client_that_cannot_be_given_away_holds_up_no_other():
         gone = os.dup(ours.fileno())
         os.close(gone)
         for number in (gone, theirs.detach()):
-            journal.row(number).open(5)
+            journal.row(number).open(5, 0)
         keeper._give_away(journal, gives)
         message, descriptors, *_ = socket.recv_fds(takes, 99, 9)
         taken, _, length = keeper.MESSAGE.unpack(message)
@@ -400,6 +522,32 @@ def test_a_client_that_cannot_be_given_away_holds_up_no_other():
         assert ours.recv(9) == b"it"
         with pytest.raises(BlockingIOError):
             takes.recv(9)
+
+
+@pytest.mark.parametrize(
+    ("before", "whole", "sent", "length"),
+    [
+        (0, 300, 0, 7), (0, 300, 300, 0), (0, 300, 299, None),
+        (0, 0, 0, 7), (0, 0, 300, None),
+        (500, 800, 500, 7), (500, 800, 800, 0), (500, 800, 600, None), (500, 0, 500, 7),
+    ],
+)  # fmt: skip
+def test_what_a_client_is_owed_that_was_being_answered(row_type, before, whole, sent, length):
+    """Its answer (`length`: of the request), nothing more (0), or a rest that nobody has (None)."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()),
+        server.accept()[0] as connection,
+    ):
+        connection.sendall(b"x" * sent)
+        journal = Journal()
+        row = journal.row(connection.fileno())
+        row.open(0, before)
+        row.took(b"request")
+        row.answer(whole - before if whole else 0)
+        (kept,) = journal.kept()
+        now = keeper._as_of_now(kept)
+        assert (None if now is None else now.length) == length
 
 
 def test_what_nobody_takes_is_closed():
@@ -418,36 +566,73 @@ pieces = st.binary(min_size=1, max_size=40) | st.integers(1, 2 * PLACE_BYTES).ma
 )
 steps = st.lists(
     st.tuples(st.integers(3, 5), st.just("took"), pieces)
-    | st.tuples(st.integers(3, 5), st.sampled_from(["end", "idle", "again"]), st.just(b"")),
+    | st.tuples(
+        st.integers(3, 5), st.sampled_from(["answer", "end", "idle", "again"]), st.just(b"")
+    ),
     max_size=30,
 )
 
 
+class Client:
+    """What the journal must know of one."""
+
+    def __init__(self) -> None:
+        self.state, self.sent, self.taken, self.written = IDLE, b"", 0, 0
+
+    def do(self, row, what: str, data: bytes) -> None:
+        getattr(self, what)(row, data)
+
+    def took(self, row, data: bytes) -> None:
+        unkept = self.state in (NONE, ANSWERING)
+        assert row.took(data) != unkept
+        if unkept:
+            assert row.state == NONE
+            self.written += 7
+            row.begin(data, self.written)
+        self.sent = data if unkept or self.state == IDLE else self.sent + data
+        self.taken += len(data)
+        self.state = self.state if self.state == WAITING_AGAIN else WAITING
+
+    def again(self, row, _) -> None:
+        row.again()
+        self.state = WAITING_AGAIN if self.state == WAITING else self.state
+
+    def answer(self, row, _) -> None:
+        row.answer(len(self.sent))
+        self.state = ANSWERING if self.state == WAITING else NONE
+
+    def idle(self, row, _) -> None:
+        if self.state in (NONE, ANSWERING):
+            self.written += 5
+            row.idle(self.written)
+            self.state = IDLE
+
+    def end(self, row, _) -> None:
+        row.end()
+        self.state = NONE
+
+    @property
+    def kept(self) -> tuple[int, bytes, tuple[int, int] | None] | None:
+        if self.state in (NONE, WAITING_AGAIN):
+            return None
+        sent = b"" if self.state == IDLE else self.sent
+        answer = self.written, self.written + len(sent)
+        return self.taken, sent, answer if self.state == ANSWERING else None
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
-def test_the_journal_has_what_every_idle_or_waiting_client_has_sent(row_type, history):
+def test_the_journal_has_what_every_client_has_sent_that_another_can_answer(row_type, history):
     """Whatever happened before, and in whatever pieces; nothing of the others."""
     journal = Journal()
     rows = {number: journal.row(number) for number in (3, 4, 5)}
-    state, sent, taken = dict.fromkeys(rows, IDLE), dict.fromkeys(rows, b""), dict.fromkeys(rows, 0)
+    clients = {number: Client() for number in rows}
     for row in rows.values():
-        row.open(0)
+        row.open(0, 0)
     for number, what, data in history:
-        row, before = rows[number], state[number]
-        if what == "took":
-            if not row.took(data):
-                row.begin(data)
-            taken[number] += len(data)
-            sent[number] = data if before in (NONE, IDLE) else sent[number] + data
-            state[number] = max(before, WAITING)
-        elif what == "again":
-            row.again()
-            state[number] = WAITING_AGAIN if before == WAITING else before
-        elif what == "end" or before == NONE:
-            getattr(row, what)()
-            state[number], sent[number] = (NONE if what == "end" else IDLE), b""
-        assert row.state == state[number]
-    wanted = {n: (taken[n], sent[n]) for n in rows if state[n] in (IDLE, WAITING)}
-    assert {kept.descriptor: (kept.taken, content(kept)) for kept in journal.kept()} == wanted
+        clients[number].do(rows[number], what, data)
+        assert rows[number].state == clients[number].state
+    found = {kept.descriptor: (kept.taken, content(kept), kept.answer) for kept in journal.kept()}
+    assert found == {n: client.kept for n, client in clients.items() if client.kept is not None}
     for row in rows.values():
         row.end()
