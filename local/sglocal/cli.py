@@ -52,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text)
         _add_settings(command)
+        if run is _serve:  # the daemon's lock, inherited from `up`
+            command.add_argument("--lock", type=int, help=argparse.SUPPRESS)
         command.set_defaults(run=run)
-    command.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # its lock, inherited
     command = commands.add_parser("down", help="remove everything the emulator made")
     _add_state(command)
     command.set_defaults(run=_down)

@@ -60,7 +60,6 @@ def up(settings: UpSettings, say: Say) -> dict[str, Any]:
         if state.settings() is not None:
             say("an earlier emulator did not stop in order; removing what it left")
             _clean(state, say)
-        state.write_settings(settings)
         return _start(state, settings, say)
 
 
@@ -101,6 +100,7 @@ def _start(state: StateDir, settings: UpSettings, say: Say) -> dict[str, Any]:
     command += ["--port", str(settings.port)]
     # The daemon inherits its lock: who is interrupted right here leaves a daemon that is seen.
     with state.hold_daemon_lock() as lock, state.log_file.open("ab") as output:
+        state.write_settings(settings)
         process = subprocess.Popen(
             [*command, "--lock", str(lock.fileno())],
             pass_fds=[lock.fileno()],

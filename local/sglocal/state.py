@@ -104,17 +104,20 @@ class StateDir:
         return handle
 
     def daemon_lives(self) -> bool:
-        """Whether a daemon holds its lock (the kernel frees it when the daemon dies)."""
+        """Whether a daemon holds its lock (the kernel frees it when the daemon dies).
+
+        Those who look at the same time do not take each other for one.
+        """
         path = self.folder / "daemon.lock"
         if not path.exists():
             return False
         with path.open("a") as handle:
-            return not _try_lock(handle)
+            return not _try_lock(handle, fcntl.LOCK_SH)
 
 
-def _try_lock(handle: IO[str]) -> bool:
+def _try_lock(handle: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -74,13 +74,12 @@ static PyObject *row_state(Row *self, void *unused)
     return PyLong_FromLong(*self->state);
 }
 
-static PyObject *row_open(Row *self, PyObject *args)
+static PyObject *row_open(Row *self, PyObject *taken)
 {
-    unsigned long long taken, written;
-    if (!PyArg_ParseTuple(args, "KK", &taken, &written))
+    uint64_t value = PyLong_AsUnsignedLongLong(taken);
+    if (PyErr_Occurred())
         return NULL;
-    *self->taken = taken;
-    *self->written = written;
+    *self->taken = value;
     in_order();
     *self->state = IDLE;
     Py_RETURN_NONE;
@@ -117,9 +116,10 @@ static void give_back(Row *self)
     (void)madvise(self->place, self->room, MADV_REMOVE); /* where pages are larger, it stays */
 }
 
-static void end_row(Row *self)
+/* The request's bytes are of no use in `state`. */
+static void forget(Row *self, uint8_t state)
 {
-    *self->state = NONE;
+    *self->state = state;
     in_order();
     if (*self->kept > RETURNED_BYTES)
         give_back(self);
@@ -132,7 +132,7 @@ static void keep(Row *self, uint64_t before, const char *data, size_t size)
         memcpy(self->place + before, data, size);
     else if (!spill(self, before, data, size)) {
         *self->kept = RETURNED_BYTES + 1;
-        end_row(self);
+        forget(self, NONE);
         return;
     }
     in_order();
@@ -149,7 +149,7 @@ static PyObject *row_took(Row *self, PyObject *given)
     if (PyBytes_AsStringAndSize(given, &data, &size) < 0)
         return NULL;
     if (*self->state == ANSWERING)
-        end_row(self);
+        forget(self, NONE);
     uint8_t state = *self->state;
     if (state != NONE)
         keep(self, state == IDLE ? 0 : *self->kept, data, (size_t)size);
@@ -158,16 +158,12 @@ static PyObject *row_took(Row *self, PyObject *given)
     return PyBool_FromLong(state != NONE);
 }
 
-static PyObject *row_begin(Row *self, PyObject *args)
+static PyObject *row_begin(Row *self, PyObject *given)
 {
-    PyObject *given;
-    unsigned long long written;
     char *data;
     Py_ssize_t size;
-    if (!PyArg_ParseTuple(args, "SK", &given, &written) ||
-        PyBytes_AsStringAndSize(given, &data, &size) < 0)
+    if (PyBytes_AsStringAndSize(given, &data, &size) < 0)
         return NULL;
-    *self->written = written;
     keep(self, 0, data, (size_t)size);
     Py_RETURN_NONE;
 }
@@ -180,47 +176,42 @@ static PyObject *row_again(Row *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *row_answer(Row *self, PyObject *given)
+static PyObject *row_answer(Row *self, PyObject *args)
 {
-    uint64_t whole = PyLong_AsUnsignedLongLong(given);
-    if (PyErr_Occurred())
+    unsigned long long written, whole;
+    if (!PyArg_ParseTuple(args, "KK", &written, &whole))
         return NULL;
     if (*self->state == WAITING) {
-        *self->whole = whole ? *self->written + whole : 0;
+        *self->written = written;
+        *self->whole = whole ? written + whole : 0;
         in_order();
         *self->state = ANSWERING;
     } else
-        end_row(self);
+        forget(self, NONE);
     Py_RETURN_NONE;
 }
 
-static PyObject *row_idle(Row *self, PyObject *given)
+static PyObject *row_idle(Row *self, PyObject *unused)
 {
-    uint64_t written = PyLong_AsUnsignedLongLong(given);
-    if (PyErr_Occurred())
-        return NULL;
-    end_row(self);
-    in_order();
-    *self->written = written;
-    in_order();
-    *self->state = IDLE;
+    (void)unused;
+    forget(self, IDLE);
     Py_RETURN_NONE;
 }
 
 static PyObject *row_end(Row *self, PyObject *unused)
 {
     (void)unused;
-    end_row(self);
+    forget(self, NONE);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef row_methods[] = {
-    {"open", (PyCFunction)row_open, METH_VARARGS, "A client has connected."},
+    {"open", (PyCFunction)row_open, METH_O, "A client has connected."},
     {"took", (PyCFunction)row_took, METH_O, "Bytes were read; whether they are kept."},
-    {"begin", (PyCFunction)row_begin, METH_VARARGS, "A request's beginning after all."},
+    {"begin", (PyCFunction)row_begin, METH_O, "A request's beginning after all."},
     {"again", (PyCFunction)row_again, METH_NOARGS, "The request has met a death."},
-    {"answer", (PyCFunction)row_answer, METH_O, "An answer begins."},
-    {"idle", (PyCFunction)row_idle, METH_O, "The answer is the kernel's."},
+    {"answer", (PyCFunction)row_answer, METH_VARARGS, "An answer begins."},
+    {"idle", (PyCFunction)row_idle, METH_NOARGS, "The answer is the kernel's."},
     {"end", (PyCFunction)row_end, METH_NOARGS, "Nobody else can go on."},
     {NULL, NULL, 0, NULL},
 };

@@ -51,10 +51,9 @@ class Row:
     def state(self) -> int:
         return self._state[0]
 
-    def open(self, taken: int, written: int, /) -> None:
-        """A client has connected; of its bytes other processes have read and written so many."""
+    def open(self, taken: int, /) -> None:
+        """A client has connected; `taken`: bytes that other processes have read from it."""
         self._taken[0] = taken
-        self._written[0] = written
         self._state[0] = IDLE
 
     def took(self, data: bytes, /) -> bool:
@@ -67,9 +66,8 @@ class Row:
         self._taken[0] += len(data)
         return state != NONE
 
-    def begin(self, data: bytes, written: int, /) -> None:
-        """What `took` did not keep is a request's beginning after all; see `idle`."""
-        self._written[0] = written
+    def begin(self, data: bytes, /) -> None:
+        """What `took` did not keep is a request's beginning after all."""
         self._keep(0, data)
 
     def again(self) -> None:
@@ -77,24 +75,27 @@ class Row:
         if self._state[0] == WAITING:
             self._state[0] = WAITING_AGAIN
 
-    def answer(self, whole: int, /) -> None:
-        """Call before an answer's first byte is written; `whole`: its bytes, 0 for unknown."""
+    def answer(self, written: int, whole: int, /) -> None:
+        """Call before an answer's first byte is written, behind `written` bytes of others;
+        `whole`: its own, 0 for unknown."""
         if self._state[0] == WAITING:
-            self._whole[0] = self._written[0] + whole if whole else 0
+            self._written[0] = written
+            self._whole[0] = written + whole if whole else 0
             self._state[0] = ANSWERING
         else:
             self.end()
 
-    def idle(self, written: int, /) -> None:
-        """All of the answer is the kernel's, `written` bytes with those before it, and nothing of
-        another request was read."""
-        self.end()
-        self._written[0] = written
+    def idle(self) -> None:
+        """All of the answer is the kernel's, and nothing of another request was read."""
         self._state[0] = IDLE
+        self._forget()
 
     def end(self) -> None:
         """Nobody else can go on. Call, too, before the descriptor is closed."""
         self._state[0] = NONE
+        self._forget()
+
+    def _forget(self) -> None:
         if self._kept[0] > RETURNED_BYTES:
             self._give_back()
         self._kept[0] = 0

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
 
 from sglrouter.rescue.connection import Rescue, RescuedConnection
 from sglrouter.rescue.counted import bytes_read, bytes_written
 from sglrouter.rescue.keeper import MESSAGE
-
-if TYPE_CHECKING:
-    pass
 
 # Connections taken over before others are looked after again.
 _AT_ONCE = 64
@@ -92,7 +88,7 @@ class Adopter:
             return "lost"
         row = self._rescue.journal.row(connection.fileno())
         if row is not None:  # from here on it is in the hands of this process's keeper
-            row.open(taken - length, written)
+            row.open(taken - length)
             if length:
                 row.took(unanswered)
                 row.again()

@@ -33,7 +33,7 @@ class RescuedConnection(ClientConnection):
     """
 
     # Slots: with more than 30 attributes CPython no longer shares the keys of instances.
-    __slots__ = ("_rescue", "_row", "_unanswered", "_written")
+    __slots__ = ("_reading", "_rescue", "_row", "_unanswered", "_written")
 
     def __init__(
         self, rescue: Rescue, row: Row | None = None, unanswered: bytes = b"", written: int = 0
@@ -43,15 +43,16 @@ class RescuedConnection(ClientConnection):
         self._row = row
         self._unanswered = unanswered
         self._written = written  # without what the current answer passes on
+        self._reading = False  # there may be more in the bytes that are being read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._row is None:
             self._row = self._rescue.journal.row(transport.get_extra_info("socket").fileno())
             if self._row is not None:
-                self._row.open(0, 0)
+                self._row.open(0)
         if self._unanswered:
-            super().data_received(self._unanswered)
+            self._read(self._unanswered)
             self._unanswered = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,8 +71,13 @@ class RescuedConnection(ClientConnection):
             if self._closing:  # nobody reads it any more
                 row.end()
             elif not row.took(data) and self._quiet:
-                row.begin(data, self._written)
+                row.begin(data)
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        self._reading = True
         super().data_received(data)
+        self._reading = False
         if self.exchange is None:  # a blank line begins no request
             self.rest()
 
@@ -80,6 +86,7 @@ class RescuedConnection(ClientConnection):
         """Whether nothing is read and not answered, and nothing written and not sent."""
         return not (
             self.exchange is not None
+            or self._reading
             or self.partial
             or self._ahead
             or self._closing
@@ -89,8 +96,8 @@ class RescuedConnection(ClientConnection):
 
     def answering(self, whole: int = 0) -> None:
         if self._row is not None:
-            alone = not (self._ahead or self.partial)
-            self._row.answer(whole if alone else 0)
+            alone = not (self._reading or self._ahead or self.partial)
+            self._row.answer(self._written, whole if alone else 0)
 
     def write(self, data: bytes) -> None:
         self._written += len(data)
@@ -107,11 +114,10 @@ class RescuedConnection(ClientConnection):
         """The journal may call it idle, if it is."""
         row = self._row
         if row is not None and row.state != IDLE and self._quiet:
-            row.idle(self._written)
+            row.idle()
 
     def tick(self, now: float, idle_s: float) -> None:
         super().tick(now, idle_s)
         self.rest()
-        row, waiting = self._row, self.transport.get_write_buffer_size()
-        if row is not None and row.state == ANSWERING and not waiting:
-            row.end()  # what was written is the kernel's: the request is kept for nobody
+        if self._row is not None and self._row.state == ANSWERING:
+            self._row.end()  # the client has some of it: the request is kept for nobody

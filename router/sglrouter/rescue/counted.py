@@ -9,7 +9,6 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
 
 _INFO = struct.Struct("<B119xQQ")  # tcpi_state, tcpi_bytes_acked, tcpi_bytes_received
 _CLOSE_WAIT = 8  # the other side has sent its FIN, which is counted as a byte
@@ -18,29 +17,23 @@ _LOOKS = 5
 
 def bytes_read(connection: socket.socket) -> int:
     """How many bytes any process has ever read from a TCP connection. Raises OSError."""
-
-    def count() -> int:
-        state, _, received = _info(connection)
-        return received - _queued(connection, termios.FIONREAD) - (state == _CLOSE_WAIT)
-
-    return _at_rest(connection, count)
+    (state, _, received), waiting = _counts(connection, termios.FIONREAD)
+    return received - waiting - (state == _CLOSE_WAIT)
 
 
 def bytes_written(connection: socket.socket) -> int:
     """How many bytes the kernel has ever been given for it. Raises OSError."""
-
-    def count() -> int:
-        return _info(connection)[1] + _queued(connection, termios.TIOCOUTQ)
-
-    return _at_rest(connection, count)
+    (_, acked, _), waiting = _counts(connection, termios.TIOCOUTQ)
+    return acked + waiting
 
 
-def _at_rest(connection: socket.socket, count: Callable[[], int]) -> int:
-    """Two calls make one number: only if nothing has arrived in between."""
+def _counts(connection: socket.socket, queue: int) -> tuple[tuple[int, int, int], int]:
+    """tcp_info and the bytes in a queue, of one moment: nothing has arrived in between."""
     for _ in range(_LOOKS):
-        before, number = _info(connection), count()
-        if before == _info(connection):
-            return number
+        info = _info(connection)
+        waiting = int(struct.unpack("i", fcntl.ioctl(connection, queue, bytes(4)))[0])
+        if info == _info(connection):
+            return info, waiting
     raise OSError("bytes arrive faster than they can be counted")
 
 
@@ -48,7 +41,3 @@ def _info(connection: socket.socket) -> tuple[int, int, int]:
     raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
     state, acked, received = _INFO.unpack(raw)
     return state, acked, received
-
-
-def _queued(connection: socket.socket, which: int) -> int:
-    return int(struct.unpack("i", fcntl.ioctl(connection, which, bytes(4)))[0])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,5 +61,5 @@ class Journal:
             if state == _IDLE:
                 length = file = 0
             offset = 0 if file else _PLACES + row * PLACE_BYTES
-            kept = Kept(row, taken, file or self._file, offset, length)
-            yield replace(kept, answer=(before, whole)) if state == _ANSWERING else kept
+            answer = (before, whole) if state == _ANSWERING else None
+            yield Kept(row, taken, file or self._file, offset, length, answer)

@@ -130,4 +130,4 @@ class Answer(Meter):
             head_only=self.head_only,
             extra=extra,
         )
-        self.client.reply(refusal, close=self.close)
+        self.client.reply(refusal)

@@ -223,7 +223,7 @@ class Router:
         answer = replies.render(
             status, body, request_id=request.id, close=close, head_only=head_only
         )
-        client.reply(answer, close=close)
+        client.reply(answer)
         if request.route.kind is Kind.HEALTH:
             self.metrics.answered(request.route.label, "", "", status)
         else:
@@ -234,7 +234,7 @@ class Router:
         close = request.close or self.stopping
         head_only = request.method == b"HEAD"
         answer = replies.refusal(failure, request_id=request.id, close=close, head_only=head_only)
-        client.reply(answer, close=close)
+        client.reply(answer)
         account_local(self, client, request, failure.status, failure.code)
         client.finished(close=close)
 

@@ -88,9 +88,9 @@ class RequestReader(asyncio.Protocol):
         """The first byte of an answer is about to be written; `whole`: how many it has, if the
         connection is kept after so many."""
 
-    def reply(self, data: bytes, *, close: bool) -> None:
-        """Send a whole answer of the router's own."""
-        self.answering(0 if close else len(data))
+    def reply(self, data: bytes) -> None:
+        """Send an answer of the router's own."""
+        self.answering()
         self.write(data)
 
     def write(self, data: bytes) -> None:
@@ -165,8 +165,6 @@ class RequestReader(asyncio.Protocol):
             if self._failure is not None:
                 self._refuse_head(self._failure)
             if not self.busy:
-                if self.transport.get_write_buffer_size():  # it may leave in two parts
-                    self.answering()
                 self.write(replies.CONTINUE)
 
     def on_body(self, body: bytes) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,27 @@ def test_what_is_written_is_what_the_kernel_counts(lab, gated, tmp_path, monkeyp
     assert [ours for ours, _ in counts] == [kernels for _, kernels in counts]
 
 
+def test_a_request_behind_a_refused_one_is_lost_and_leaves_nobody_waiting(lab, gated):
+    """Both in one segment, with a head that the router remembers."""
+
+    async def scenario():
+        async with gated() as (router, gate):
+            victim, clients = await on_victim(router, 3)
+            unknown, good = lab.post({"model": "none"}), lab.post({"model": "tiny", "wait": 1})
+            for client, sent in zip(clients, (good, good[:-5], unknown + good[:-5]), strict=True):
+                client.writer.write(unknown + sent)
+                await asyncio.wait_for(client.reader.readuntil(b"model_not_found"), 20)
+            await eventually(lambda: gate.waiting == 1)
+            os.kill(victim, signal.SIGKILL)
+            await router.event("process_ended")
+            for client in clients:
+                with suppress(OSError):
+                    await asyncio.wait_for(client.reader.read(), 20)
+                client.writer.transport.abort()
+
+    lab.run(scenario())
+
+
 def test_bytes_that_begin_no_request_are_not_kept(lab, gated):
     """Blank lines before a request, and what follows the last one on a connection."""
 
@@ -476,7 +498,7 @@ def test_a_request_that_finds_no_memory_is_not_kept(row_type):
     """It is served all the same; only its process's death would be its own."""
     journal = Journal()
     row = journal.row(7)
-    row.open(0, 0)
+    row.open(0)
     files = descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -485,7 +507,7 @@ def test_a_request_that_finds_no_memory_is_not_kept(row_type):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (row.state, list(journal.kept())) == (NONE, [])
-    row.idle(0)
+    row.idle()
     assert [(kept.taken, kept.length) for kept in journal.kept()] == [(PLACE_BYTES + 1, 0)]
     assert descriptors() == files
 
@@ -496,7 +518,7 @@ def test_memory_of_long_requests_is_given_back(row_type):
     used = os.fstat(journal._file).st_blocks
     files = descriptors()
     for row in rows:
-        row.open(0, 0)
+        row.open(0)
         row.took(b"x" * PLACE_BYTES)
         row.took(b"y")
         row.end()
@@ -512,7 +534,7 @@ def test_a_client_that_cannot_be_given_away_holds_up_no_other():
         gone = os.dup(ours.fileno())
         os.close(gone)
         for number in (gone, theirs.detach()):
-            journal.row(number).open(5, 0)
+            journal.row(number).open(5)
         keeper._give_away(journal, gives)
         message, descriptors, *_ = socket.recv_fds(takes, 99, 9)
         taken, _, length = keeper.MESSAGE.unpack(message)
@@ -542,9 +564,9 @@ def test_what_a_client_is_owed_that_was_being_answered(row_type, before, whole, 
         connection.sendall(b"x" * sent)
         journal = Journal()
         row = journal.row(connection.fileno())
-        row.open(0, before)
+        row.open(0)
         row.took(b"request")
-        row.answer(whole - before if whole else 0)
+        row.answer(before, whole - before if whole else 0)
         (kept,) = journal.kept()
         now = keeper._as_of_now(kept)
         assert (None if now is None else now.length) == length
@@ -587,8 +609,7 @@ class Client:
         assert row.took(data) != unkept
         if unkept:
             assert row.state == NONE
-            self.written += 7
-            row.begin(data, self.written)
+            row.begin(data)
         self.sent = data if unkept or self.state == IDLE else self.sent + data
         self.taken += len(data)
         self.state = self.state if self.state == WAITING_AGAIN else WAITING
@@ -598,13 +619,13 @@ class Client:
         self.state = WAITING_AGAIN if self.state == WAITING else self.state
 
     def answer(self, row, _) -> None:
-        row.answer(len(self.sent))
+        self.written += 7
+        row.answer(self.written, len(self.sent))
         self.state = ANSWERING if self.state == WAITING else NONE
 
     def idle(self, row, _) -> None:
         if self.state in (NONE, ANSWERING):
-            self.written += 5
-            row.idle(self.written)
+            row.idle()
             self.state = IDLE
 
     def end(self, row, _) -> None:
@@ -628,7 +649,7 @@ def test_the_journal_has_what_every_client_has_sent_that_another_can_answer(row_
     rows = {number: journal.row(number) for number in (3, 4, 5)}
     clients = {number: Client() for number in rows}
     for row in rows.values():
-        row.open(0, 0)
+        row.open(0)
     for number, what, data in history:
         clients[number].do(rows[number], what, data)
         assert rows[number].state == clients[number].state
