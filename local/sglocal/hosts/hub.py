@@ -30,6 +30,9 @@ from sglocal.hosts.names import (
 from sglocal.hosts.tool import tool
 
 LINK_LOCAL = (f"{METADATA_ADDRESS}/32", f"{API_ADDRESS}/32")
+# Without an address of its own a bridge takes the lowest of its ports': with that host's end it
+# would change, and the others send to the old one until their ARP entries expire, half a minute.
+BRIDGE_MAC = "02:53:47:4c:00:01"
 
 
 class Hub:
@@ -47,7 +50,7 @@ class Hub:
             self.name,
             [
                 "link set lo up",
-                f"link add {BRIDGE} type bridge forward_delay 0",
+                f"link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0",
                 *(f"address add {address} dev {BRIDGE}" for address in LINK_LOCAL),
                 f"link set {BRIDGE} up",
             ],
